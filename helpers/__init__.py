@@ -1,0 +1,25 @@
+"""Train Keras models on images that do not fit in memory.
+
+Everything that a reader needs is named here and loaded when it is first used
+(SPEC 1, https://scientific-python.org/specs/spec-0001/), so that a worker process
+that imports ``helpers.images`` does not pull in TensorFlow.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "datasets": ["ImageFiles", "load_cifar10", "load_folder", "load_sample"],
+        "images": ["ImageError", "read_image"],
+        "sequences": ["CIFAR10Sequence", "MY_Generator", "fit_generator"],
+        "timing": ["compare_workers", "time_epoch"],
+        "plots": [
+            "plot_class_counts",
+            "plot_history",
+            "plot_workers",
+            "show_batch",
+        ],
+        "checks": ["check_machine", "check_sequence"],
+    },
+)
