@@ -1,0 +1,424 @@
+"""The data generators: CIFAR10Sequence as the article has it, MY_Generator for real work."""
+
+import concurrent.futures
+import functools
+import os
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+from skimage.io import imread
+from skimage.transform import resize
+
+from helpers import arguments
+from helpers import workers as worker_pools
+from helpers.images import BatchRequest, LoadedBatch, load_batch
+
+DTYPES = ("float32", "uint8")
+
+
+class CIFAR10Sequence(keras.utils.PyDataset):
+    """The textbook generator: a batch is read from image files when it is asked for.
+
+    This is the article's class, mended just enough to run on Keras 3. It is kept simple and
+    slow: the baseline of every timing.
+
+    Parameters
+    ----------
+    x_set : sequence of str
+        Image files, all of the same number of channels.
+    y_set : sequence
+        A label for each file.
+    batch_size : int
+        Images in a batch.
+    **kwargs
+        ``workers``, ``use_multiprocessing`` and ``max_queue_size`` of
+        `keras.utils.PyDataset`.
+    """
+
+    def __init__(self, x_set, y_set, batch_size, **kwargs):
+        super().__init__(**kwargs)
+        self.x, self.y = x_set, y_set
+        self.batch_size = batch_size
+
+    def __len__(self):
+        """Batches in an epoch, the short last one included."""
+        return int(np.ceil(len(self.x) / self.batch_size))
+
+    def __getitem__(self, idx):
+        """Batch `idx`: float64 images of shape (images, 200, 200, channels), and labels."""
+        window = slice(idx * self.batch_size, (idx + 1) * self.batch_size)
+        images = [resize(imread(file_name), (200, 200)) for file_name in self.x[window]]
+        return np.array(images), np.array(self.y[window])
+
+
+class MY_Generator(keras.utils.PyDataset):
+    """Batches of image files for ``model.fit``, ``evaluate`` and ``predict``.
+
+    A batch is a function of (seed, epoch, index) and of nothing else: the same bytes come
+    with any number of workers, threads or processes, in whatever order they are asked for.
+    Every sample comes exactly once an epoch, the short last batch included. An array that
+    was handed out, or any slice of it, never changes afterwards.
+
+    Parameters
+    ----------
+    image_filenames : sequence of str or os.PathLike
+        Image files of any kind that `helpers.read_image` reads, grey or colour, of any size.
+    labels : sequence
+        A label for each file: an array of shape (files,) or (files, ...).
+    batch_size : int
+        Images in a batch; the last one of an epoch may have fewer.
+    image_size : tuple of int
+        Height and width, in pixels, that every image is resized to.
+    dtype : {"float32", "uint8"}
+        "float32" gives values from 0 to 1, equal to within 1e-5 to
+        ``skimage.transform.resize(image, image_size, mode="edge")``; "uint8" gives 0 to
+        255, a quarter of the memory, for a model that starts with
+        ``keras.layers.Rescaling(1 / 255)``.
+    shuffle : bool
+        Draw a new order of samples for each epoch. (``fit(shuffle=True)`` only shuffles the
+        order of whole batches.)
+    seed : int
+        Decides the order of samples and the random numbers of `augment`.
+    augment : callable, optional
+        ``augment(image, rng)`` gets each resized image, of shape (height, width, 3), and a
+        `numpy.random.Generator` that depends on (seed, epoch, sample) only; it returns an
+        image of the same shape and kind, and may change the one it got.
+    on_error : {"raise", "skip"}
+        What to do with a file that cannot be read: raise `helpers.ImageError`, or leave it
+        out. Files left out are listed in `skipped` and warned about once an epoch.
+    workers : int
+        Threads, or with `use_multiprocessing` processes, that prepare batches ahead of the
+        training. 0 and 1 mean none.
+    use_multiprocessing : bool
+        Prepare the batches in `workers` processes. They live as long as the generator.
+    max_queue_size : int
+        Batches that are prepared ahead, at most.
+    timeout : float or None
+        Seconds after which a batch that a process does not deliver is an error.
+    executor : concurrent.futures.Executor, optional
+        Where to make the batches instead: any executor, such as a Dask cluster's.
+
+    Attributes
+    ----------
+    epoch : int
+        Counts the calls of `on_epoch_end`. Keras makes one before the first epoch of each
+        ``fit``, too. Set it to go on where an earlier run ended.
+    skipped : dict of str to str
+        File names that were left out, each with the reason.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong; the message says what was received.
+
+    Examples
+    --------
+    >>> train, test = helpers.load_sample()
+    >>> generator = MY_Generator(train.filenames, train.labels, 32, shuffle=True)
+    >>> model.fit(generator, epochs=3)
+    """
+
+    def __init__(
+        self,
+        image_filenames: Sequence[str | os.PathLike],
+        labels: Sequence,
+        batch_size: int,
+        *,
+        image_size: tuple[int, int] = (200, 200),
+        dtype: str = "float32",
+        shuffle: bool = False,
+        seed: int = 0,
+        augment: Callable | None = None,
+        on_error: str = "raise",
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+        timeout: float | None = 120.0,
+        executor: concurrent.futures.Executor | None = None,
+    ):
+        self.filenames, self.labels = arguments.samples(image_filenames, labels)
+        self.batch_size = arguments.whole_number("batch_size", batch_size, at_least=1)
+        self.image_size = arguments.image_size(image_size)
+        self.dtype = arguments.choice("dtype", arguments.dtype_name(dtype), DTYPES)
+        self.on_error = arguments.choice("on_error", on_error, ("raise", "skip"))
+        self.shuffle = arguments.yes_or_no("shuffle", shuffle)
+        self.seed = arguments.whole_number("seed", seed, at_least=0)
+        self.augment = arguments.function("augment", augment, "of (image, rng)")
+        self.timeout = arguments.seconds("timeout", timeout)
+        self.epoch = 0
+        self.skipped: dict[str, str] = {}
+        self._skipped_this_epoch: set[str] = set()
+        self._in_epoch = False
+        # Two orders are kept: at the turn of an epoch, batches of both may be asked for.
+        self._order = functools.lru_cache(2)(
+            functools.partial(epoch_order, self.seed, len(self.filenames))
+        )
+        self._memory = worker_pools.BatchMemory((self.batch_size, *self.image_size, 3), self.dtype)
+        self._executor = executor
+        self._stop_pool = None
+        super().__init__()
+        self.set_workers(workers, use_multiprocessing, max_queue_size)
+
+    def set_workers(
+        self, workers: int, use_multiprocessing: bool = False, max_queue_size: int = 10
+    ):
+        """Choose who prepares the batches; the parameters are those of the class.
+
+        Keras itself only ever sees threads. With processes, each of its threads hands its
+        batch to one of ours and waits, so the order and the queue stay Keras's own, and
+        the attribute ``use_multiprocessing``, which Keras reads, stays False.
+        """
+        self.workers = arguments.whole_number("workers", workers, at_least=0)
+        self.max_queue_size = arguments.whole_number("max_queue_size", max_queue_size, at_least=1)
+        processes = arguments.yes_or_no("use_multiprocessing", use_multiprocessing) and workers > 0
+        if self._stop_pool is not None:
+            self.close()
+        if processes and self._executor is None:
+            self._executor = worker_pools.start_pool(workers)
+            # Also called when the generator is garbage, and when Python ends.
+            self._stop_pool = weakref.finalize(self, worker_pools.stop_pool, self._executor)
+
+    def close(self) -> None:
+        """End this generator's processes. They end by themselves when it is garbage."""
+        if self._stop_pool is not None:
+            self._stop_pool()
+            self._stop_pool = self._executor = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def __len__(self) -> int:
+        """Batches in an epoch, the short last one included."""
+        return -(-len(self.filenames) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `index` of the current epoch."""
+        return self.batch(self.epoch, index)
+
+    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `index` of any epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Epoch, from 0. Without `shuffle` and `augment` every epoch is the same.
+        index : int
+            Batch in that epoch, from 0 to ``len(self) - 1``; negative counts from the end.
+
+        Returns
+        -------
+        images : numpy.ndarray
+            Array of shape (images, height, width, 3) and type `dtype`, on a 64-byte boundary.
+        labels : numpy.ndarray
+            Array of shape (images, ...).
+
+        Raises
+        ------
+        IndexError
+            If there is no such batch.
+        ImageError
+            If a file cannot be read (with ``on_error="skip"``: if no file of the batch can).
+        RuntimeError
+            If `augment` fails.
+        TimeoutError
+            If a process does not deliver the batch within `timeout` seconds.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(
+                f"batch {index} asked for; there are {len(self)}, 0 to {len(self) - 1}"
+            )
+        samples = self._samples(epoch, index % len(self))
+        loaded = self._load(self._request(epoch, samples))
+        for error in loaded.errors:
+            self.skipped[error.filename] = error.reason
+            self._skipped_this_epoch.add(error.filename)
+        return loaded.images, self.labels[samples[loaded.positions]]
+
+    def _samples(self, epoch: int, index: int) -> np.ndarray:
+        """Numbers of the samples in a batch."""
+        start = index * self.batch_size
+        stop = min(start + self.batch_size, len(self.filenames))
+        if self.shuffle:
+            return self._order(epoch)[start:stop]
+        return np.arange(start, stop)
+
+    def _request(self, epoch: int, samples: np.ndarray) -> BatchRequest:
+        return BatchRequest(
+            filenames=[os.fspath(self.filenames[sample]) for sample in samples],
+            image_size=self.image_size,
+            dtype=self.dtype,
+            augment=self.augment,
+            seeds=[(self.seed, epoch, int(sample)) for sample in samples] if self.augment else (),
+            skip_errors=self.on_error == "skip",
+        )
+
+    def _load(self, request: BatchRequest) -> LoadedBatch:
+        images = self._memory.empty(len(request.filenames))
+        if self._executor is None:
+            return load_batch(request, images)
+        loaded = worker_pools.load_in_executor(self._executor, request, self.timeout)
+        images = images[: len(loaded.positions)]
+        images[...] = loaded.images
+        return loaded._replace(images=images)
+
+    def on_epoch_begin(self) -> None:
+        """Note that an epoch began; Keras calls this."""
+        self._in_epoch = True
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next epoch: a new order if `shuffle`, new numbers for `augment`.
+
+        Keras calls this. It must not wait for `on_epoch_begin`: Keras's threads start to
+        prepare the new epoch's batches before they call that.
+        """
+        self.epoch += 1
+        if self.shuffle:
+            self._order(self.epoch)
+        # Keras looks at the first batches, and ends an epoch that never began, before `fit`.
+        if self._in_epoch and self._skipped_this_epoch:
+            names = sorted(self._skipped_this_epoch)
+            self._skipped_this_epoch.clear()
+            more = ", …" if len(names) > 3 else ""
+            warnings.warn(
+                f"{len(names)} of {len(self.filenames)} files could not be read and were left "
+                f"out of epoch {self.epoch - 1}: {', '.join(names[:3])}{more} "
+                f"(all, with reasons, in .skipped)",
+                stacklevel=2,
+            )
+        self._in_epoch = False
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        return (
+            f"MY_Generator({len(self.filenames):,} files, {len(self):,} batches of "
+            f"{self.batch_size}, {height}×{width}, {self.dtype})"
+        )
+
+
+def epoch_order(seed: int, count: int, epoch: int) -> np.ndarray:
+    """Order of the samples in an epoch: a permutation that depends on (seed, epoch) only.
+
+    Parameters
+    ----------
+    seed, epoch : int
+        Decide the order.
+    count : int
+        Number of samples.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 array of shape (count,) with each of 0 … count - 1 once.
+    """
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def fit_generator(
+    model: keras.Model,
+    generator: keras.utils.PyDataset,
+    steps_per_epoch: int | None = None,
+    epochs: int = 1,
+    verbose: int | str = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    validation_data: keras.utils.PyDataset | None = None,
+    validation_steps: int | None = None,
+    class_weight: dict[int, float] | None = None,
+    max_queue_size: int = 10,
+    workers: int = 1,
+    use_multiprocessing: bool = False,
+    shuffle: bool = True,
+    initial_epoch: int = 0,
+) -> keras.callbacks.History:
+    """Train as ``model.fit_generator(...)`` did before Keras 3 took it away.
+
+    ``workers``, ``use_multiprocessing`` and ``max_queue_size`` belong to the generator now,
+    and are set on both generators. An epoch of ``steps_per_epoch`` steps that does not
+    match ``len(generator)`` goes on where the last one stopped, as it did then: every batch
+    comes once before any comes again. (Plain ``fit`` ends every other epoch early.)
+
+    Parameters
+    ----------
+    model : keras.Model
+        A compiled model.
+    generator : keras.utils.PyDataset
+        Batches to train on: a `MY_Generator`, a `CIFAR10Sequence` or one of your own.
+    steps_per_epoch : int, optional
+        Batches in an epoch; ``len(generator)`` if None.
+    validation_data : keras.utils.PyDataset, optional
+        Batches to validate on after each epoch.
+    validation_steps : int, optional
+        How many of them; all if None.
+    epochs, verbose, callbacks, class_weight, shuffle, initial_epoch
+        As in `keras.Model.fit`.
+    max_queue_size, workers, use_multiprocessing
+        As in `MY_Generator`.
+
+    Returns
+    -------
+    keras.callbacks.History
+        The losses and metrics of each epoch.
+    """
+    for sequence in (generator, validation_data):
+        if isinstance(sequence, MY_Generator):
+            sequence.set_workers(workers, use_multiprocessing, max_queue_size)
+        elif isinstance(sequence, keras.utils.PyDataset):
+            sequence.workers = workers
+            sequence.use_multiprocessing = use_multiprocessing
+            sequence.max_queue_size = max_queue_size
+    callbacks = list(callbacks)
+    if steps_per_epoch is not None:
+        generator = _FixedSteps(
+            generator, arguments.whole_number("steps_per_epoch", steps_per_epoch, at_least=1)
+        )
+        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_begin=generator.start_epoch))
+    if validation_steps is not None:
+        steps = arguments.whole_number("validation_steps", validation_steps, 1)
+        validation_data = _FixedSteps(validation_data, steps)
+    return model.fit(
+        generator,
+        epochs=epochs,
+        verbose=verbose,
+        callbacks=callbacks,
+        validation_data=validation_data,
+        class_weight=class_weight,
+        shuffle=shuffle,
+        initial_epoch=initial_epoch,
+    )
+
+
+class _FixedSteps(keras.utils.PyDataset):
+    """Another sequence's batches, end to end, cut into epochs of `steps` batches."""
+
+    def __init__(self, sequence: keras.utils.PyDataset, steps: int):
+        super().__init__(
+            workers=sequence.workers,
+            use_multiprocessing=sequence.use_multiprocessing,
+            max_queue_size=sequence.max_queue_size,
+        )
+        self.sequence = sequence
+        self.steps = steps
+        self.first = 0
+
+    def start_epoch(self, epoch: int, logs: dict | None = None) -> None:
+        self.first = epoch * self.steps
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, index):
+        epoch, index = divmod(self.first + index, len(self.sequence))
+        if isinstance(self.sequence, MY_Generator):
+            return self.sequence.batch(epoch, index)
+        return self.sequence[index]
+
+    def on_epoch_begin(self):
+        self.sequence.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self.sequence.on_epoch_end()
