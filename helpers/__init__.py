@@ -17,9 +17,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "plots": [
             "plot_class_counts",
             "plot_history",
+            "plot_report",
             "plot_workers",
             "show_batch",
         ],
         "checks": ["check_machine", "check_sequence"],
+        "quiet": ["quiet_tensorflow"],
     },
 )

@@ -1,8 +1,11 @@
 """The data generators: CIFAR10Sequence as the article has it, MY_Generator for real work."""
 
+import atexit
 import concurrent.futures
 import functools
+import gc
 import os
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
@@ -17,6 +20,20 @@ from helpers import workers as worker_pools
 from helpers.images import BatchRequest, LoadedBatch, load_batch
 
 DTYPES = ("float32", "uint8")
+
+
+@atexit.register
+def _free_unfinished_iterators() -> None:
+    """Let a program end that an exception, or Ctrl-C, stopped in the middle of ``fit``.
+
+    Without workers TensorFlow 2.21 asks for batches in a thread of its own. If a traceback
+    keeps that thread's iterator alive until Python is gone, the process waits for it for
+    ever; so the last traceback is let go of while Python still runs.
+    """
+    for name in ("last_exc", "last_value", "last_traceback"):
+        if hasattr(sys, name):
+            setattr(sys, name, None)
+    gc.collect()
 
 
 class CIFAR10Sequence(keras.utils.PyDataset):

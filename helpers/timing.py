@@ -18,13 +18,14 @@ class EpochTiming(NamedTuple):
     Attributes
     ----------
     first_batch : float
-        Seconds from the call of ``fit`` until the first batch was there.
+        Seconds from the call of ``fit`` until the first batch was there: what it costs to
+        start the workers, once.
     images_per_second : float
-        Rate of all images after the first batch.
+        Rate over the whole second epoch: what training gets, epoch after epoch.
     waited : float
-        Share of the time after the first batch, 0 to 1, in which training waited for data.
+        Share of the second epoch, 0 to 1, in which training waited for data.
     images : int
-        Images in the whole epoch.
+        Images in the epoch.
     """
 
     first_batch: float
@@ -33,45 +34,76 @@ class EpochTiming(NamedTuple):
     images: int
 
 
-class Stopwatch(keras.Model):
-    """A model that notes when each batch arrives, and trains another model or nothing.
+class Arrivals(keras.Model):
+    """A model that learns nothing and notes when each batch arrives.
 
-    Keras waits for a batch after ``on_train_batch_begin`` and before ``train_step``, which
-    with ``run_eagerly=True`` is called anew for each batch.
+    With ``run_eagerly=True`` Keras calls `train_step` anew for each batch, as soon as it is
+    there.
     """
 
-    def __init__(self, model: keras.Model | None = None):
+    def __init__(self):
         super().__init__()
-        self.model = model
         self.built = True  # there are no weights to make
-        self.arrivals: list[float] = []
-        self.images: list[int] = []
-        self.waits: list[float] = []
-        self.asked = self.finished = 0.0
+        self.arrived = 0.0
+        self.batch = None
         self.compile(run_eagerly=True)
 
     def train_step(self, data):
-        """Note the time, then let the other model, if there is one, train on the batch."""
-        now = time.perf_counter()
-        self.arrivals.append(now)
-        self.waits.append(now - self.asked)
-        x, y = data
-        self.images.append(len(x))
-        if self.model is not None:
-            self.model.train_on_batch(x, y)
-        self.finished = time.perf_counter()
+        """Note the time and keep the batch."""
+        self.arrived = time.perf_counter()
+        self.batch = data
         return {"loss": 0.0}
 
 
-def time_epoch(sequence: keras.utils.PyDataset, model: keras.Model | None = None) -> EpochTiming:
-    """Measure one epoch of a sequence, through ``fit`` itself.
+class Stopwatch(keras.callbacks.Callback):
+    """Takes the time of each batch, and trains a model on it if there is one.
 
-    Iterating over a sequence by hand would use none of its workers.
+    Keras waits for a batch after ``on_train_batch_begin``; when ``on_train_batch_end`` is
+    called, it is there.
+    """
+
+    def __init__(self, trained: keras.Model | None):
+        super().__init__()
+        self.trained = trained
+        self.first_arrival: float | None = None
+        self.epoch_began = self.asked = self.finished = 0.0
+        self.waited = 0.0
+        self.images = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Forget the epoch before."""
+        self.epoch_began = time.perf_counter()
+        self.waited = 0.0
+        self.images = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Note when Keras begins to wait."""
+        self.asked = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Note how long it waited, then train."""
+        if self.first_arrival is None:
+            self.first_arrival = self.model.arrived
+        x, y = self.model.batch
+        self.waited += self.model.arrived - self.asked
+        self.images += len(x)
+        if self.trained is not None:
+            self.trained.train_on_batch(x, y)
+        self.model.batch = None  # its memory is free for the next one
+        self.finished = time.perf_counter()
+
+
+def time_epoch(sequence: keras.utils.PyDataset, model: keras.Model | None = None) -> EpochTiming:
+    """Measure a sequence through ``fit`` itself: the start, and then a whole epoch.
+
+    Iterating over a sequence by hand would use none of its workers. Two epochs are run and
+    the second is measured from its beginning to its last batch. A part of an epoch would
+    mislead: when the first batch arrives, as many more are nearly done as there are workers.
 
     Parameters
     ----------
     sequence : keras.utils.PyDataset
-        Batches of (images, labels); at least two.
+        Batches of (images, labels).
     model : keras.Model, optional
         A compiled model to train while the time is taken, which shows how long training
         waits. Without it nothing is trained and all the time is spent waiting: the rate is
@@ -81,33 +113,17 @@ def time_epoch(sequence: keras.utils.PyDataset, model: keras.Model | None = None
     -------
     EpochTiming
         The first batch, the steady rate and the waiting, apart.
-
-    Raises
-    ------
-    ValueError
-        If the sequence has fewer than two batches: there is no steady state to measure.
     """
-    if len(sequence) < 2:
-        raise ValueError(f"at least 2 batches are needed for a rate; received {len(sequence)}")
     stopwatch = Stopwatch(model)
-
-    def start_wait(step, logs=None):
-        stopwatch.asked = time.perf_counter()
-
     start = time.perf_counter()
-    stopwatch.fit(
-        sequence,
-        epochs=1,
-        verbose=0,
-        callbacks=[keras.callbacks.LambdaCallback(on_train_batch_begin=start_wait)],
-    )
-    # fit's own end (it stops threads) is no part of the rate: the last batch's step is.
-    elapsed = stopwatch.finished - stopwatch.arrivals[0]
+    Arrivals().fit(sequence, epochs=2, verbose=0, callbacks=[stopwatch])
+    # Until the last step ended: what fit does afterwards, such as ending threads, is no part.
+    elapsed = stopwatch.finished - stopwatch.epoch_began
     return EpochTiming(
-        first_batch=stopwatch.arrivals[0] - start,
-        images_per_second=sum(stopwatch.images[1:]) / elapsed,
-        waited=sum(stopwatch.waits[1:]) / elapsed,
-        images=sum(stopwatch.images),
+        first_batch=stopwatch.first_arrival - start,
+        images_per_second=stopwatch.images / elapsed,
+        waited=stopwatch.waited / elapsed,
+        images=stopwatch.images,
     )
 
 
@@ -121,7 +137,7 @@ def compare_workers(
     """Time the same sequence with different numbers of workers, in one run.
 
     The ways take turns, so that whatever else the machine does meets all of them alike, and
-    each figure is the median of `repeats` epochs.
+    each figure is the median of `repeats` measurements.
 
     Parameters
     ----------
@@ -133,7 +149,7 @@ def compare_workers(
     processes : iterable of int
         Numbers of processes to try.
     repeats : int
-        Epochs for each way.
+        Measurements of each way, of two epochs each (see `time_epoch`).
     model : keras.Model, optional
         As in `time_epoch`.
 
@@ -149,7 +165,7 @@ def compare_workers(
     if not ways:
         raise ValueError("nothing to compare: give at least one number of workers or processes")
     timings: dict[tuple[str, int], list[EpochTiming]] = {way: [] for way in ways}
-    for kind, count in tqdm(ways * repeats, desc="timing", unit="epoch", leave=False):
+    for kind, count in tqdm(ways * repeats, desc="timing", leave=False):
         if kind == "processes":
             sequence = make_sequence(count, use_multiprocessing=True)
         else:

@@ -1,0 +1,178 @@
+"""The class in one command: ``python -m helpers``.
+
+Gets the data, trains a small network from image files, times one process against many, and
+leaves a table and a picture.
+"""
+
+import argparse
+import sys
+import warnings
+from functools import partial
+
+import numpy as np
+
+from helpers.datasets import DATA_DIR, ImageFiles, load_cifar10, load_folder, load_sample
+from helpers.images import ImageError
+from helpers.quiet import quiet_tensorflow
+
+TRAINING_SIZE = (64, 64)
+TIMING_SIZE = (200, 200)  # the article's
+TIMED_BATCHES = {"CIFAR10Sequence": 6, "MY_Generator": 24}
+REPEATS = 3
+PICTURE = DATA_DIR / "report.png"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Do the main job; ends with one line and a non-zero exit status if it cannot."""
+    options = _parse(arguments)
+    warnings.formatwarning = lambda message, *place: f"warning: {message}\n"
+    try:
+        _run(options)
+        problem = None
+    except (ImageError, OSError, ValueError) as error:
+        problem = f"error: {error}"
+    except KeyboardInterrupt:
+        problem = "stopped"
+    # Not inside "except": the traceback would keep TensorFlow's iterators, and us, from ending.
+    sys.exit(problem)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__)
+    parser.add_argument(
+        "--data",
+        default="sample",
+        metavar="sample|cifar10|FOLDER",
+        help="drawings made on the spot (the default), the real CIFAR-10 (downloads 170 MB once), "
+        "or your own pictures in FOLDER/<class name>/<image>",
+    )
+    parser.add_argument("--epochs", type=_count, default=10, metavar="N", help="default: 10")
+    parser.add_argument("--batch-size", type=_count, default=32, metavar="N", help="default: 32")
+    parser.add_argument(
+        "--workers",
+        type=_count,
+        default=16,
+        metavar="N",
+        help="processes to time against one; default: 16",
+    )
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; received {text!r}")
+    return int(text)
+
+
+def _run(options: argparse.Namespace) -> None:
+    train, test = _load(options.data)
+    quiet_tensorflow()
+    from helpers import plots  # after quiet_tensorflow, for it imports Keras
+
+    print(f"{len(train.filenames):,} images to train on, {len(test.filenames):,} to test")
+    batch = _train(train, test, options)
+    table = _time(train, options)
+    print(f"\n{table.to_string(index=False, float_format='{:,.1f}'.format)}\n")
+    print("images/s: how fast batches come, through fit with a model that does nothing;")
+    print("waited: share of the time in which a small network waited for its data.")
+    plots.plot_report(batch, train.class_names, table).savefig(PICTURE, dpi=120)
+    print(f"\nA picture of a batch and of the timings: {PICTURE}")
+    print("The class itself: jupyter lab notebooks")
+
+
+def _load(data: str) -> tuple[ImageFiles, ImageFiles]:
+    if data == "sample":
+        print("The sample: drawings in CIFAR-10's ten classes. They are not CIFAR-10.")
+        return load_sample()
+    if data == "cifar10":
+        return load_cifar10()
+    files = load_folder(data).shuffled()
+    held_out = max(1, len(files.filenames) // 5)
+    everything = np.arange(len(files.filenames))
+    return files.select(everything[held_out:]), files.select(everything[:held_out])
+
+
+def _small_network(image_size: tuple[int, int], classes: int):
+    import keras
+    from keras import layers
+
+    model = keras.Sequential([keras.Input((*image_size, 3))])
+    model.add(layers.AveragePooling2D(max(1, image_size[0] // 64)))  # keeps large images cheap
+    for filters in (16, 32, 64):
+        model.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
+        model.add(layers.MaxPooling2D())
+    model.add(layers.Flatten())
+    model.add(layers.Dense(64, activation="relu"))
+    model.add(layers.Dense(classes, activation="softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def _train(train: ImageFiles, test: ImageFiles, options: argparse.Namespace):
+    import keras
+
+    from helpers.sequences import MY_Generator
+
+    keras.utils.set_random_seed(0)
+    make = partial(
+        MY_Generator,
+        batch_size=options.batch_size,
+        image_size=TRAINING_SIZE,
+        on_error="skip",
+        workers=2,
+    )
+    training = make(train.filenames, train.labels, shuffle=True)
+    validation = make(test.filenames, test.labels)
+    print(f"Training from files: {training}")
+    model = _small_network(TRAINING_SIZE, len(train.class_names))
+    model.fit(training, validation_data=validation, epochs=options.epochs)
+    return training[0]
+
+
+def _time(files: ImageFiles, options: argparse.Namespace):
+    """Time both classes with one process and with many."""
+    import pandas as pd
+
+    from helpers.sequences import CIFAR10Sequence, MY_Generator
+
+    print(f"\nTiming one process against {options.workers}, at 200×200")
+    model = _small_network(TIMING_SIZE, len(files.class_names))
+    tables = []
+    for make_class, extra in ((CIFAR10Sequence, {}), (MY_Generator, {"on_error": "skip"})):
+        name = make_class.__name__
+        wanted = np.arange(TIMED_BATCHES[name] * options.batch_size)
+        timed = files.shuffled().select(wanted % len(files.filenames))
+        make = partial(
+            make_class,
+            timed.filenames,
+            timed.labels,
+            options.batch_size,
+            max_queue_size=32,
+            **extra,
+        )
+        try:
+            for _ in make():  # fills the disk cache, and shows whether the files can be read
+                pass
+        except Exception as error:
+            print(f"{name} cannot read these files: {type(error).__name__}: {error}")
+            continue
+        table = _time_class(
+            lambda workers, make=make, **kwargs: make(workers=workers, **kwargs), options, model
+        )
+        table.insert(0, "what", name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _time_class(make, options: argparse.Namespace, model):
+    from helpers.timing import compare_workers
+
+    compare = partial(compare_workers, make, workers=[1], processes=[options.workers])
+    table = compare(repeats=REPEATS)
+    table["waited (%)"] = compare(repeats=1, model=model)["waited (%)"]
+    table.insert(0, "how", ["one process", f"{options.workers} processes"])
+    return table[["how", "images/s", "first batch (s)", "waited (%)"]]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Pictures of batches and of measurements.
+
+Every function returns a matplotlib figure on a white ground, which reads the same in
+JupyterLab's light and dark themes. As the last line of a cell it is shown; ``savefig``
+writes it to a file.
+"""
+
+import math
+import os
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+MOST_IMAGES = 64
+CELL_INCHES = 1.15
+
+
+def _figure(*args, **kwargs):
+    figure, axes = plt.subplots(*args, facecolor="white", layout="constrained", **kwargs)
+    plt.close(figure)  # or a notebook would show it twice: when it is made, and when returned
+    return figure, axes
+
+
+def show_batch(batch, class_names=None, title=None) -> Figure:
+    """Show the images of a batch in a grid, each with its class.
+
+    Parameters
+    ----------
+    batch : tuple or numpy.ndarray
+        (images, labels), as a generator gives them, or images alone. Images: array of shape
+        (images, height, width, 3 or 1); uint8, or float with values from 0 to 1. Labels:
+        class numbers of shape (images,), or one-hot of shape (images, classes).
+    class_names : sequence of str, optional
+        Names to write instead of class numbers.
+    title : str, optional
+        A line above the grid.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The first 64 images at most; a line says so when there are more.
+
+    Raises
+    ------
+    ValueError
+        If `batch` holds no images.
+    """
+    images, labels = batch[:2] if isinstance(batch, (tuple, list)) else (batch, None)
+    images = np.asarray(images)
+    if images.ndim != 4 or len(images) == 0 or images.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"expected images of shape (images, height, width, 3); received shape {images.shape}"
+        )
+    shown = min(len(images), MOST_IMAGES)
+    columns = min(8, math.ceil(math.sqrt(shown)) if shown < 16 else 8)
+    rows = math.ceil(shown / columns)
+    size = (max(columns * CELL_INCHES, 2.4), rows * (CELL_INCHES + 0.25) + 0.35)
+    figure, axes = _figure(rows, columns, figsize=size, squeeze=False)
+    _draw_images(axes, images, labels, class_names)
+    height, width = images.shape[1:3]
+    which = f"the first {shown} of {len(images)}" if shown < len(images) else f"{shown}"
+    plural = "s" if shown > 1 else ""
+    figure.suptitle(
+        title or f"{which} image{plural}, {height}×{width}, {images.dtype}", fontsize=10
+    )
+    return figure
+
+
+def _draw_images(axes, images, labels, class_names) -> None:
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        if image.dtype != np.uint8:
+            image = np.clip(image, 0, 1)
+        axis.imshow(image, cmap="gray", interpolation="nearest")
+        if labels is not None:
+            axis.set_title(_class_name(labels[number], class_names), fontsize=9, pad=3)
+
+
+def _class_name(label, class_names) -> str:
+    number = int(np.argmax(label)) if np.ndim(label) else int(label)
+    return str(number) if class_names is None else class_names[number]
+
+
+def plot_class_counts(files, title="Images in each class") -> Figure:
+    """Show how many images each class has.
+
+    Parameters
+    ----------
+    files : ImageFiles
+        The data set.
+    title : str
+        A line above the bars.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A bar for each class, with its number.
+    """
+    counts = np.bincount(files.labels, minlength=len(files.class_names))
+    figure, axis = _figure(figsize=(6, 0.28 * len(counts) + 0.9))
+    bars = axis.barh(files.class_names, counts, color="tab:blue")
+    axis.bar_label(bars, fmt="{:,.0f}", padding=3)
+    axis.invert_yaxis()
+    axis.margins(x=0.12)
+    axis.set(xlabel="images", title=title)
+    return figure
+
+
+def plot_history(history: keras.callbacks.History, title="Training") -> Figure:
+    """Show the learning curves of a training run.
+
+    Parameters
+    ----------
+    history : keras.callbacks.History
+        What ``fit`` returned.
+    title : str
+        A line above the curves.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each metric, training and validation together.
+    """
+    metrics = [name for name in history.history if not name.startswith("val_")]
+    figure, axes = _figure(1, len(metrics), figsize=(4.2 * len(metrics), 3.2), squeeze=False)
+    epochs = [epoch + 1 for epoch in history.epoch]
+    for axis, name in zip(axes.flat, metrics, strict=True):
+        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+            if key in history.history:
+                axis.plot(epochs, history.history[key], marker="o", markersize=4, label=label)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.suptitle(title)
+    return figure
+
+
+def plot_workers(table: pd.DataFrame, title=None) -> Figure:
+    """Show how the rate of images depends on the number of workers.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        What `helpers.compare_workers` returned; a further column ``what`` makes a line of
+        its own for each of its values.
+    title : str, optional
+        A line above the curves; the number of cores is added to it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Images per second over workers, with bars from the slowest to the fastest epoch.
+    """
+    figure, axis = _figure(figsize=(6.4, 3.8))
+    groups = [name for name in ("what", "kind") if name in table]
+    for name, rows in table.groupby(groups, sort=False):
+        below = rows["images/s"] - rows["slowest"]
+        above = rows["fastest"] - rows["images/s"]
+        axis.errorbar(
+            rows["workers"],
+            rows["images/s"],
+            yerr=[below, above],
+            marker="o",
+            capsize=3,
+            label=", ".join(name),
+        )
+    axis.set_xscale("log", base=2)
+    ticks = sorted(set(table["workers"]))
+    axis.set_xticks(ticks, labels=[str(tick) for tick in ticks])
+    axis.minorticks_off()
+    if table["images/s"].max() > 10 * table["images/s"].min():
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:,.0f}")
+    else:
+        axis.set_ylim(bottom=0)
+    cores = f"{os.cpu_count()} cores"
+    axis.set(xlabel="workers", ylabel="images per second")
+    axis.set_title(f"{title}, {cores}" if title else f"Images per second on {cores}")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return figure
+
+
+def plot_report(batch, class_names, table: pd.DataFrame) -> Figure:
+    """Show a batch and a table of timings in one picture.
+
+    Parameters
+    ----------
+    batch : tuple
+        (images, labels), of which the first 16 are shown.
+    class_names : sequence of str
+        Names of the classes.
+    table : pandas.DataFrame
+        Columns ``what``, ``how`` and ``images/s``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two rows of images, and a bar for each row of the table.
+    """
+    figure = plt.figure(figsize=(9.2, 5.6), facecolor="white", layout="constrained")
+    plt.close(figure)
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1.3, 1])
+    top.suptitle("A batch, as the model gets it", fontsize=10)
+    _draw_images(top.subplots(2, 8), *batch, class_names)
+    axis = bottom.subplots()
+    colours = {
+        name: f"tab:{colour}"
+        for name, colour in zip(table["what"].unique(), ("gray", "blue"), strict=False)
+    }
+    bars = axis.barh(
+        table["what"] + ", " + table["how"], table["images/s"], color=table["what"].map(colours)
+    )
+    axis.bar_label(bars, fmt="{:,.0f}", padding=3)
+    axis.invert_yaxis()
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.margins(x=0.1)
+    axis.set(xlabel="images per second (logarithmic)")
+    axis.set_title(f"How fast batches come, {os.cpu_count()} cores", fontsize=10)
+    return figure
