@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "datasets": ["ImageFiles", "load_cifar10", "load_folder", "load_sample"],
-        "images": ["ImageError", "read_image"],
+        "images": ["ImageError", "read_image", "resize_image"],
         "sequences": ["CIFAR10Sequence", "MY_Generator", "fit_generator"],
         "timing": ["compare_workers", "time_epoch"],
         "plots": [

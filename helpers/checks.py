@@ -107,7 +107,10 @@ def _sequence_findings(sequence: keras.utils.PyDataset) -> Iterator[Finding]:
     if length == 0:
         return
     try:
-        facts = [_facts(sequence[index]) for index in tqdm(range(length), "reading", leave=False)]
+        facts = [
+            _facts(sequence[index])
+            for index in tqdm(range(length), "reading", leave=False, delay=3)
+        ]
     except (TypeError, ValueError) as error:
         yield False, "each batch", f"should be (images, labels), two arrays: {error}"
         return
@@ -117,7 +120,7 @@ def _sequence_findings(sequence: keras.utils.PyDataset) -> Iterator[Finding]:
     yield _dtype_finding({fact.dtype for fact in facts})
     finite = all(fact.finite for fact in facts)
     yield finite, "values", "all finite" if finite else "some are infinite or not a number"
-    backwards = tqdm(reversed(range(length)), "reading again", length, leave=False)
+    backwards = tqdm(reversed(range(length)), "reading again", length, leave=False, delay=3)
     same = all(_facts(sequence[index]) == facts[index] for index in backwards)
     seen = "gives the same batches" if same else "gives other batches: they depend on the order"
     yield same, "asked again, backwards", seen

@@ -8,7 +8,6 @@ writes it to a file.
 import math
 import os
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -110,7 +109,7 @@ def plot_class_counts(files, title="Images in each class") -> Figure:
     return figure
 
 
-def plot_history(history: keras.callbacks.History, title="Training") -> Figure:
+def plot_history(history, title="Training") -> Figure:
     """Show the learning curves of a training run.
 
     Parameters

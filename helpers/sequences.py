@@ -190,6 +190,8 @@ class MY_Generator(keras.utils.PyDataset):
         """
         self.workers = arguments.whole_number("workers", workers, at_least=0)
         self.max_queue_size = arguments.whole_number("max_queue_size", max_queue_size, at_least=1)
+        # In work, in the queue, and in the hands of Keras, TensorFlow and the training step.
+        self._memory.most_kept = self.workers + self.max_queue_size + 4
         processes = arguments.yes_or_no("use_multiprocessing", use_multiprocessing) and workers > 0
         if self._stop_pool is not None:
             self.close()

@@ -22,11 +22,17 @@ class BatchMemory:
         Shape of the largest batch: (images, height, width, channels).
     dtype : str
         Type of the values.
+
+    Attributes
+    ----------
+    most_kept : int
+        Memory for so many batches is kept when it is free; more goes back to the system.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: str):
         self.shape = shape
         self.dtype = dtype
+        self.most_kept = 16
         self._free: list[np.ndarray] = []  # append and pop are atomic: threads share the list
 
     def empty(self, count: int) -> np.ndarray:
@@ -39,8 +45,12 @@ class BatchMemory:
         # alive. Through a memoryview each batch is such an array of its own, so it dies
         # when the last slice of this batch does, and not before.
         batch = np.frombuffer(memoryview(memory).cast("B"), self.dtype)
-        weakref.finalize(batch, self._free.append, memory).atexit = False
+        weakref.finalize(batch, self._take_back, memory).atexit = False
         return batch.reshape(self.shape)[:count]
+
+    def _take_back(self, memory: np.ndarray) -> None:
+        if len(self._free) < self.most_kept:
+            self._free.append(memory)
 
 
 def start_pool(workers: int) -> concurrent.futures.Executor:
