@@ -1,36 +1,53 @@
 """Checks of arguments: each returns the value, or says at once what was received."""
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
+from numbers import Real
 
 import numpy as np
 
 
 def samples(filenames: Sequence, labels: Sequence) -> tuple[list, np.ndarray]:
     """Check file names and labels; both are copied, so nothing the caller does later matters."""
-    if isinstance(filenames, (str, bytes, os.PathLike)):
-        raise TypeError(
-            f"image_filenames must be a list of files; received the one name {filenames!r}. "
-            f"helpers.load_folder(...) lists the files of a folder"
-        )
-    filenames, labels = list(filenames), np.array(labels)
-    if not filenames:
-        raise ValueError("image_filenames is empty: there is nothing to load")
-    if labels.ndim == 0 or len(labels) != len(filenames):
+    names = _list_of_names(filenames)
+    try:
+        labels = np.array(labels)
+    except ValueError as error:
+        raise ValueError(f"labels must have the same shape for each file: {error}") from None
+    if labels.ndim == 0 or len(labels) != len(names):
         received = f"{len(labels)} labels" if labels.ndim else f"the single label {labels}"
         raise ValueError(
-            f"labels must have one entry for each file; received {len(filenames)} "
+            f"labels must have one entry for each file; received {len(names)} "
             f"image_filenames and {received}"
         )
-    return filenames, labels
+    return names, labels
 
 
-def whole_number(name: str, value: int, at_least: int) -> int:
+def _list_of_names(filenames: Sequence) -> list:
+    if isinstance(filenames, np.ndarray):
+        filenames = filenames.tolist()  # numpy's own strings take five times as long to send
+    if isinstance(filenames, (str, bytes, os.PathLike)) or not isinstance(filenames, Iterable):
+        raise TypeError(
+            f"image_filenames must be a list of files; received {filenames!r}. "
+            f"helpers.load_folder(...) lists the files of a folder"
+        )
+    names = list(filenames)
+    if not names:
+        raise ValueError("image_filenames is empty: there is nothing to load")
+    if not isinstance(names[0], (str, os.PathLike)):
+        raise TypeError(f"image_filenames must be names of files; the first one is {names[0]!r}")
+    return names
+
+
+def whole_number(name: str, value: int, at_least: int, at_most: int | None = None) -> int:
     """Check a count."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be a whole number; received {value!r}")
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}; received {value!r}")
+    if at_most is not None and value > at_most:
+        raise ValueError(f"{name} must be at most {at_most}; received {value!r}")
     return int(value)
 
 
@@ -52,8 +69,9 @@ def choice(name: str, value: str, choices: tuple[str, ...]) -> str:
 def dtype_name(dtype: str | type | np.dtype) -> str:
     """Name of a type given as "float32", np.float32 or np.dtype("float32")."""
     try:
-        return np.dtype(dtype).name
-    except TypeError:
+        # np.dtype(None) is float64, but somebody who passes None did not mean that.
+        return str(None) if dtype is None else np.dtype(dtype).name
+    except (TypeError, ValueError, SyntaxError):
         return str(dtype)  # no type at all: for `choice` to refuse
 
 
@@ -74,7 +92,8 @@ def seconds(name: str, value: float | None) -> float | None:
     """Check a time limit; None stands for no limit."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+    number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+    if not number or not 0 < value <= threading.TIMEOUT_MAX:
         raise ValueError(f"{name} must be a positive number of seconds or None; received {value!r}")
     return float(value)
 

@@ -20,6 +20,7 @@ from helpers import workers as worker_pools
 from helpers.images import BatchRequest, LoadedBatch, load_batch
 
 DTYPES = ("float32", "uint8")
+SHUFFLING, AUGMENTING = 0, 1  # first part of each seed, so that no two uses share their numbers
 
 
 @atexit.register
@@ -108,9 +109,11 @@ class MY_Generator(keras.utils.PyDataset):
         out. Files left out are listed in `skipped` and warned about once an epoch.
     workers : int
         Threads, or with `use_multiprocessing` processes, that prepare batches ahead of the
-        training. 0 and 1 mean none.
+        training. 0 and 1 mean none. (Keep to 1 within a ``tf.distribute`` strategy, where
+        Keras 3.15 delivers batches twice that its queue held when an epoch ended.)
     use_multiprocessing : bool
-        Prepare the batches in `workers` processes. They live as long as the generator.
+        Prepare the batches in `workers` processes. They end with `close`, or a ``with``
+        block, or a minute after the last batch.
     max_queue_size : int
         Batches that are prepared ahead, at most.
     timeout : float or None
@@ -162,7 +165,7 @@ class MY_Generator(keras.utils.PyDataset):
         self.dtype = arguments.choice("dtype", arguments.dtype_name(dtype), DTYPES)
         self.on_error = arguments.choice("on_error", on_error, ("raise", "skip"))
         self.shuffle = arguments.yes_or_no("shuffle", shuffle)
-        self.seed = arguments.whole_number("seed", seed, at_least=0)
+        self.seed = arguments.whole_number("seed", seed, at_least=0, at_most=2**32 - 1)
         self.augment = arguments.function("augment", augment, "of (image, rng)")
         self.timeout = arguments.seconds("timeout", timeout)
         self.epoch = 0
@@ -197,11 +200,16 @@ class MY_Generator(keras.utils.PyDataset):
             self.close()
         if processes and self._executor is None:
             self._executor = worker_pools.start_pool(workers)
-            # Also called when the generator is garbage, and when Python ends.
+            # Also called when the generator is garbage (but TensorFlow 2.21 keeps whatever
+            # ``fit`` ever read from), and when Python ends.
             self._stop_pool = weakref.finalize(self, worker_pools.stop_pool, self._executor)
 
     def close(self) -> None:
-        """End this generator's processes. They end by themselves when it is garbage."""
+        """End this generator's processes, and give back memory that is kept for batches.
+
+        Without it, idle processes end after a minute, and all of them with Python.
+        """
+        self._memory.clear()
         if self._stop_pool is not None:
             self._stop_pool()
             self._stop_pool = self._executor = None
@@ -273,7 +281,9 @@ class MY_Generator(keras.utils.PyDataset):
             image_size=self.image_size,
             dtype=self.dtype,
             augment=self.augment,
-            seeds=[(self.seed, epoch, int(sample)) for sample in samples] if self.augment else (),
+            seeds=[(AUGMENTING, self.seed, epoch, int(sample)) for sample in samples]
+            if self.augment
+            else (),
             skip_errors=self.on_error == "skip",
         )
 
@@ -335,7 +345,7 @@ def epoch_order(seed: int, count: int, epoch: int) -> np.ndarray:
     numpy.ndarray
         int64 array of shape (count,) with each of 0 … count - 1 once.
     """
-    return np.random.default_rng([seed, epoch]).permutation(count)
+    return np.random.default_rng((SHUFFLING, seed, epoch)).permutation(count)
 
 
 def fit_generator(
@@ -344,22 +354,23 @@ def fit_generator(
     steps_per_epoch: int | None = None,
     epochs: int = 1,
     verbose: int | str = 1,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = None,
     validation_data: keras.utils.PyDataset | None = None,
     validation_steps: int | None = None,
     class_weight: dict[int, float] | None = None,
     max_queue_size: int = 10,
-    workers: int = 1,
+    workers: int | None = None,
     use_multiprocessing: bool = False,
     shuffle: bool = True,
     initial_epoch: int = 0,
 ) -> keras.callbacks.History:
     """Train as ``model.fit_generator(...)`` did before Keras 3 took it away.
 
-    ``workers``, ``use_multiprocessing`` and ``max_queue_size`` belong to the generator now,
-    and are set on both generators. An epoch of ``steps_per_epoch`` steps that does not
-    match ``len(generator)`` goes on where the last one stopped, as it did then: every batch
-    comes once before any comes again. (Plain ``fit`` ends every other epoch early.)
+    ``workers``, ``use_multiprocessing`` and ``max_queue_size`` belong to the generator now;
+    with ``workers`` given they are set on both generators. An epoch of ``steps_per_epoch``
+    steps that does not match ``len(generator)`` goes on where the last one stopped, as it did
+    then: every batch comes once before any comes again. (Plain ``fit`` ends every other epoch
+    early.)
 
     Parameters
     ----------
@@ -376,52 +387,59 @@ def fit_generator(
     epochs, verbose, callbacks, class_weight, shuffle, initial_epoch
         As in `keras.Model.fit`.
     max_queue_size, workers, use_multiprocessing
-        As in `MY_Generator`.
+        As in `MY_Generator`; ``workers=None`` leaves the generators as they are.
 
     Returns
     -------
     keras.callbacks.History
         The losses and metrics of each epoch.
     """
-    for sequence in (generator, validation_data):
-        if isinstance(sequence, MY_Generator):
-            sequence.set_workers(workers, use_multiprocessing, max_queue_size)
-        elif isinstance(sequence, keras.utils.PyDataset):
-            sequence.workers = workers
-            sequence.use_multiprocessing = use_multiprocessing
-            sequence.max_queue_size = max_queue_size
-    callbacks = list(callbacks)
+    if workers is not None:
+        for sequence in (generator, validation_data):
+            _set_workers(sequence, workers, use_multiprocessing, max_queue_size)
+    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [callbacks] if callbacks else []
     if steps_per_epoch is not None:
-        generator = _FixedSteps(
-            generator, arguments.whole_number("steps_per_epoch", steps_per_epoch, at_least=1)
-        )
-        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_begin=generator.start_epoch))
-    if validation_steps is not None:
-        steps = arguments.whole_number("validation_steps", validation_steps, 1)
-        validation_data = _FixedSteps(validation_data, steps)
+        generator = _FixedSteps(generator, "steps_per_epoch", steps_per_epoch)
+        new_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=generator.start_epoch)
+        callbacks = [*callbacks, new_epoch]
+    if validation_steps is not None and isinstance(validation_data, keras.utils.PyDataset):
+        validation_data = _FixedSteps(validation_data, "validation_steps", validation_steps)
+        validation_steps = None
     return model.fit(
         generator,
         epochs=epochs,
         verbose=verbose,
         callbacks=callbacks,
         validation_data=validation_data,
+        validation_steps=validation_steps,
         class_weight=class_weight,
         shuffle=shuffle,
         initial_epoch=initial_epoch,
     )
 
 
+def _set_workers(sequence, workers: int, use_multiprocessing: bool, max_queue_size: int) -> None:
+    if isinstance(sequence, MY_Generator):
+        sequence.set_workers(workers, use_multiprocessing, max_queue_size)
+    elif isinstance(sequence, keras.utils.PyDataset):
+        sequence.workers = workers
+        sequence.use_multiprocessing = use_multiprocessing
+        sequence.max_queue_size = max_queue_size
+
+
 class _FixedSteps(keras.utils.PyDataset):
     """Another sequence's batches, end to end, cut into epochs of `steps` batches."""
 
-    def __init__(self, sequence: keras.utils.PyDataset, steps: int):
+    def __init__(self, sequence: keras.utils.PyDataset, name: str, steps: int):
         super().__init__(
             workers=sequence.workers,
             use_multiprocessing=sequence.use_multiprocessing,
             max_queue_size=sequence.max_queue_size,
         )
         self.sequence = sequence
-        self.steps = steps
+        self.steps = arguments.whole_number(name, steps, at_least=1)
+        self.first_epoch = getattr(sequence, "epoch", 0)
         self.first = 0
 
     def start_epoch(self, epoch: int, logs: dict | None = None) -> None:
@@ -433,7 +451,7 @@ class _FixedSteps(keras.utils.PyDataset):
     def __getitem__(self, index):
         epoch, index = divmod(self.first + index, len(self.sequence))
         if isinstance(self.sequence, MY_Generator):
-            return self.sequence.batch(epoch, index)
+            return self.sequence.batch(self.first_epoch + epoch, index)
         return self.sequence[index]
 
     def on_epoch_begin(self):

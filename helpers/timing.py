@@ -23,7 +23,8 @@ class EpochTiming(NamedTuple):
     images_per_second : float
         Rate over the whole second epoch: what training gets, epoch after epoch.
     waited : float
-        Share of the second epoch, 0 to 1, in which training waited for data.
+        Share of the second epoch, 0 to 1, that passed between the end of one step and the
+        arrival of the batch for the next: training waited.
     images : int
         Images in the epoch.
     """
@@ -56,41 +57,33 @@ class Arrivals(keras.Model):
 
 
 class Stopwatch(keras.callbacks.Callback):
-    """Takes the time of each batch, and trains a model on it if there is one.
-
-    Keras waits for a batch after ``on_train_batch_begin``; when ``on_train_batch_end`` is
-    called, it is there.
-    """
+    """Takes the time of each batch, and trains a model on it if there is one."""
 
     def __init__(self, trained: keras.Model | None):
         super().__init__()
         self.trained = trained
         self.first_arrival: float | None = None
-        self.epoch_began = self.asked = self.finished = 0.0
+        self.epoch_began = self.idle_since = 0.0
         self.waited = 0.0
         self.images = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         """Forget the epoch before."""
-        self.epoch_began = time.perf_counter()
+        self.epoch_began = self.idle_since = time.perf_counter()
         self.waited = 0.0
         self.images = 0
 
-    def on_train_batch_begin(self, batch, logs=None):
-        """Note when Keras begins to wait."""
-        self.asked = time.perf_counter()
-
     def on_train_batch_end(self, batch, logs=None):
-        """Note how long it waited, then train."""
+        """Note how long the batch was waited for, then train on it."""
         if self.first_arrival is None:
             self.first_arrival = self.model.arrived
+        self.waited += self.model.arrived - self.idle_since
         x, y = self.model.batch
-        self.waited += self.model.arrived - self.asked
         self.images += len(x)
         if self.trained is not None:
             self.trained.train_on_batch(x, y)
         self.model.batch = None  # its memory is free for the next one
-        self.finished = time.perf_counter()
+        self.idle_since = time.perf_counter()
 
 
 def time_epoch(sequence: keras.utils.PyDataset, model: keras.Model | None = None) -> EpochTiming:
@@ -118,7 +111,7 @@ def time_epoch(sequence: keras.utils.PyDataset, model: keras.Model | None = None
     start = time.perf_counter()
     Arrivals().fit(sequence, epochs=2, verbose=0, callbacks=[stopwatch])
     # Until the last step ended: what fit does afterwards, such as ending threads, is no part.
-    elapsed = stopwatch.finished - stopwatch.epoch_began
+    elapsed = stopwatch.idle_since - stopwatch.epoch_began
     return EpochTiming(
         first_batch=stopwatch.first_arrival - start,
         images_per_second=stopwatch.images / elapsed,
@@ -157,8 +150,8 @@ def compare_workers(
     -------
     pandas.DataFrame
         A row for each way, in the order given: ``kind`` ("threads" or "processes"),
-        ``workers``, ``images/s`` (median, with ``slowest`` and ``fastest``),
-        ``first batch (s)`` and ``waited (%)``, medians.
+        ``workers``, ``images/s`` (median, with ``slowest`` and ``fastest``) and
+        ``first batch (s)``; with a `model` also ``waited (%)``.
     """
     repeats = arguments.whole_number("repeats", repeats, at_least=1)
     ways = [("threads", count) for count in workers] + [("processes", count) for count in processes]
@@ -170,8 +163,14 @@ def compare_workers(
             sequence = make_sequence(count, use_multiprocessing=True)
         else:
             sequence = make_sequence(count)
-        timings[kind, count].append(time_epoch(sequence, model))
-    return pd.DataFrame([_summary(*way, timings[way]) for way in ways])
+        try:
+            timings[kind, count].append(time_epoch(sequence, model))
+        finally:
+            if hasattr(sequence, "close"):  # its processes would disturb the next measurement
+                sequence.close()
+    table = pd.DataFrame([_summary(*way, timings[way]) for way in ways])
+    # With no model to train there is nothing but waiting.
+    return table if model is not None else table.drop(columns="waited (%)")
 
 
 def _summary(kind: str, workers: int, timings: list[EpochTiming]) -> dict:

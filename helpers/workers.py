@@ -8,6 +8,8 @@ import numpy as np
 
 from helpers.images import BatchRequest, LoadedBatch, aligned_empty, load_batch
 
+IDLE_SECONDS = 60
+
 
 class BatchMemory:
     """Arrays for batches, whose memory is used again once nobody holds the batch.
@@ -48,6 +50,10 @@ class BatchMemory:
         weakref.finalize(batch, self._take_back, memory).atexit = False
         return batch.reshape(self.shape)[:count]
 
+    def clear(self) -> None:
+        """Give the memory that is free back to the system."""
+        self._free.clear()
+
     def _take_back(self, memory: np.ndarray) -> None:
         if len(self._free) < self.most_kept:
             self._free.append(memory)
@@ -57,9 +63,10 @@ def start_pool(workers: int) -> concurrent.futures.Executor:
     """Start a pool of `workers` processes, each of which imports `helpers.images` only.
 
     loky's processes start clean instead of as copies of one that runs TensorFlow, need no
-    ``if __name__ == "__main__"`` in scripts, and take functions defined in a notebook.
+    ``if __name__ == "__main__"`` in scripts, and take functions defined in a notebook. They
+    end when they had nothing to do for `IDLE_SECONDS`, and start again when they have.
     """
-    return loky.ProcessPoolExecutor(max_workers=workers)
+    return loky.ProcessPoolExecutor(max_workers=workers, timeout=IDLE_SECONDS)
 
 
 def stop_pool(pool: concurrent.futures.Executor) -> None:

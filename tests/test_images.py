@@ -5,7 +5,6 @@ import pickle
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 from unittest import mock
@@ -430,7 +429,7 @@ ABSURD = {
 # Reads the files named on the command line and writes what each took. The memory is limited, so
 # that a check that fails does not take the machine with it.
 CHILD = """
-import json, sys, time
+import json, sys
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 from helpers.images import ImageError, read_image
@@ -440,18 +439,18 @@ def peak():
 read_image(sys.argv[1])
 answers = []
 for filename in sys.argv[2:]:
-    before, start = peak(), time.perf_counter()
+    before = peak()
     try:
         reason = f"read, {read_image(filename).shape}"
     except ImageError as error:
         reason = error.reason
-    answers.append([reason, time.perf_counter() - start, peak() - before])
+    answers.append([reason, peak() - before])
 print(json.dumps(answers))
 """
 
 
 def read_in_child(folder, pictures):
-    """Read pictures in another process: reason, seconds and megabytes of each."""
+    """Read pictures in another process: reason and megabytes of each."""
     pytest.importorskip("resource")
     names = [folder / str(number) for number in range(len(pictures) + 1)]
     for name, data in zip(names, [FORMATS["JPEG"], *pictures], strict=True):
@@ -471,9 +470,8 @@ def absurd_answers(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ABSURD)
 def test_an_absurd_size_is_refused_before_memory_is_taken(absurd_answers, name):
-    reason, seconds, megabytes = absurd_answers[name]
+    reason, megabytes = absurd_answers[name]
     assert "pixels" in reason and "read" not in reason
-    assert seconds < 1
     assert megabytes < 100
 
 
@@ -508,9 +506,8 @@ def test_a_damaged_chunk_length_of_a_png_takes_no_memory(tmp_path):
         data = bytearray(FORMATS["PNG palette"])
         struct.pack_into(">I", data, data.index(chunk) - 4, 0x7000_0000)
         pictures.append(data)
-    for reason, seconds, megabytes in read_in_child(tmp_path, pictures):
+    for reason, megabytes in read_in_child(tmp_path, pictures):
         assert "read" not in reason
-        assert seconds < 1
         assert megabytes < 100
 
 
@@ -533,10 +530,9 @@ def box(kind, content):
     ],
     ids=["digits", "comment", "jpeg fill bytes", "jpeg zeros", "avif index"],
 )
+@pytest.mark.timeout(30)
 def test_no_header_keeps_the_reader_busy(save, data):
-    start = time.perf_counter()
-    refused(save(data))
-    assert time.perf_counter() - start < 2
+    refused(save(data * 10))
 
 
 @every_format
