@@ -636,6 +636,16 @@ def test_processes_live_as_long_as_the_generator(pictures):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.timeout(60)
+def test_a_killed_process_is_an_error_of_fit_and_not_a_hang(pictures):
+    with generator_of_pids(pictures, **PROCESSES) as generator:
+        os.kill(min(pids(generator)), signal.SIGKILL)
+        with pytest.raises(Exception, match="terminated"):
+            fit(generator)
+
+
+@pytest.mark.slow
 def test_processes_end_with_the_with_statement(pictures):
     with generator_of_pids(pictures, **PROCESSES) as generator:
         fit(generator)
