@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm  # unlike tqdm.auto, it shows nothing before the delay
 
 from helpers.datasets import DATA_DIR
 
@@ -109,7 +109,7 @@ def _sequence_findings(sequence: keras.utils.PyDataset) -> Iterator[Finding]:
     try:
         facts = [
             _facts(sequence[index])
-            for index in tqdm(range(length), "reading", leave=False, delay=3)
+            for index in tqdm(range(length), "reading", leave=False, delay=10)
         ]
     except (TypeError, ValueError) as error:
         yield False, "each batch", f"should be (images, labels), two arrays: {error}"
@@ -120,7 +120,7 @@ def _sequence_findings(sequence: keras.utils.PyDataset) -> Iterator[Finding]:
     yield _dtype_finding({fact.dtype for fact in facts})
     finite = all(fact.finite for fact in facts)
     yield finite, "values", "all finite" if finite else "some are infinite or not a number"
-    backwards = tqdm(reversed(range(length)), "reading again", length, leave=False, delay=3)
+    backwards = tqdm(reversed(range(length)), "reading again", length, leave=False, delay=10)
     same = all(_facts(sequence[index]) == facts[index] for index in backwards)
     seen = "gives the same batches" if same else "gives other batches: they depend on the order"
     yield same, "asked again, backwards", seen
