@@ -107,7 +107,8 @@ class MY_Generator(keras.utils.PyDataset):
     on_error : {"raise", "skip"}
         What to do with a file that cannot be read: raise `helpers.ImageError`, or leave it
         out. Files left out are listed in `skipped` and warned about once an epoch. (A batch
-        none of whose files can be read is an error all the same: Keras has no empty batches.)
+        none of whose files can be read is an error all the same: training on an empty batch
+        turns the weights of a BatchNormalization layer into NaN.)
     workers : int
         Threads, or with `use_multiprocessing` processes, that prepare batches ahead of the
         training. 0 and 1 mean none. (Keep to 1 within a ``tf.distribute`` strategy, where
