@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from helpers import plots
 from helpers.datasets import DATA_DIR, ImageFiles, load_cifar10, load_folder, load_sample
 from helpers.images import ImageError
 from helpers.quiet import quiet_tensorflow
@@ -68,8 +69,6 @@ def _count(text: str) -> int:
 def _run(options: argparse.Namespace) -> None:
     train, test = _load(options.data)
     quiet_tensorflow()
-    from helpers import plots  # after quiet_tensorflow, for it imports Keras
-
     print(f"{len(train.filenames):,} images to train on, {len(test.filenames):,} to test")
     batch = _train(train, test, options)
     table = _time(train, options)

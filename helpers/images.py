@@ -102,7 +102,7 @@ def read_image(filename: str | os.PathLike) -> np.ndarray:
 def resize_image(
     image: np.ndarray, image_size: tuple[int, int], out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Resize a picture as scikit-image does, about a hundred times as fast.
+    """Resize a picture as scikit-image does, with OpenCV.
 
     The result equals ``skimage.transform.resize(image, image_size, mode="edge",
     anti_aliasing=<when shrinking>)`` to within 1e-5: bilinear interpolation, after a

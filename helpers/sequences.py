@@ -258,6 +258,8 @@ class MY_Generator(keras.utils.PyDataset):
         TimeoutError
             If a process does not deliver the batch within `timeout` seconds.
         """
+        epoch = arguments.whole_number("epoch", epoch, at_least=0)
+        index = arguments.whole_number("index", index, at_least=-sys.maxsize)
         if not -len(self) <= index < len(self):
             raise IndexError(
                 f"batch {index} asked for; there are {len(self)}, 0 to {len(self) - 1}"

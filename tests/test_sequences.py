@@ -454,6 +454,17 @@ def test_a_batch_that_does_not_exist(pictures):
     assert len(list(generator)) == 3
 
 
+@pytest.mark.parametrize("index", [slice(0, 1), 1.5, "0", None])
+def test_an_index_that_is_no_whole_number(pictures, index):
+    with pytest.raises(TypeError, match=re.escape(repr(index))):
+        Generator(pictures, range(70), 8)[index]
+
+
+def test_an_epoch_before_the_first(pictures):
+    with pytest.raises(ValueError, match="epoch must be at least 0; received -1"):
+        Generator(pictures, range(70), 8, shuffle=True).batch(-1, 0)
+
+
 def test_its_text_says_what_it_is(pictures):
     assert repr(MY_Generator(pictures, range(70), 32)) == (
         "MY_Generator(70 files, 3 batches of 32, 200×200, float32)"
