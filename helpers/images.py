@@ -159,6 +159,8 @@ class BatchRequest(NamedTuple):
         For each file the seed of the `rng` that `augment` gets.
     skip_errors : bool
         Leave unreadable files out instead of raising.
+    name : str
+        What messages call this batch.
     """
 
     filenames: Sequence[str]
@@ -167,6 +169,7 @@ class BatchRequest(NamedTuple):
     augment: Callable | None = None
     seeds: Sequence[tuple[int, ...]] = ()
     skip_errors: bool = False
+    name: str = "a batch"
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

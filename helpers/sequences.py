@@ -5,6 +5,7 @@ import concurrent.futures
 import functools
 import gc
 import os
+import socket
 import sys
 import warnings
 import weakref
@@ -16,8 +17,9 @@ from skimage.io import imread
 from skimage.transform import resize
 
 from helpers import arguments
-from helpers import workers as worker_pools
-from helpers.images import BatchRequest, LoadedBatch, load_batch
+from helpers import workers as loaders
+from helpers.images import BatchRequest
+from helpers.memory import BatchMemory
 
 DTYPES = ("float32", "uint8")
 SHUFFLING, AUGMENTING = 0, 1  # first part of each seed, so that no two uses share their numbers
@@ -114,12 +116,15 @@ class MY_Generator(keras.utils.PyDataset):
         training. 0 and 1 mean none. (Keep to 1 within a ``tf.distribute`` strategy, where
         Keras 3.15 delivers batches twice that its queue held when an epoch ended.)
     use_multiprocessing : bool
-        Prepare the batches in `workers` processes. They end with `close`, or a ``with``
-        block, or a minute after the last batch.
+        Prepare the batches in `workers` processes, which write them into memory that this
+        process shares. They start with the first batch, and end with `close` or a ``with``
+        block, with Python, or five seconds after the last batch. A batch whose process dies
+        is made again by another. (On Windows threads do it.)
     max_queue_size : int
         Batches that are prepared ahead, at most.
     timeout : float or None
-        Seconds after which a batch that a process does not deliver is an error.
+        Seconds after which a batch that a process does not deliver is an error, and the
+        process is ended.
     executor : concurrent.futures.Executor, optional
         Where to make the batches instead: any executor, such as a Dask cluster's.
 
@@ -174,13 +179,13 @@ class MY_Generator(keras.utils.PyDataset):
         self.skipped: dict[str, str] = {}
         self._skipped_this_epoch: set[str] = set()
         self._in_epoch = False
+        self._close_loader = None
         # Two orders are kept: at the turn of an epoch, batches of both may be asked for.
         self._order = functools.lru_cache(2)(
             functools.partial(epoch_order, self.seed, len(self.filenames))
         )
-        self._memory = worker_pools.BatchMemory((self.batch_size, *self.image_size, 3), self.dtype)
+        self._memory = BatchMemory((self.batch_size, *self.image_size, 3), self.dtype)
         self._executor = executor
-        self._stop_pool = None
         super().__init__()
         self.set_workers(workers, use_multiprocessing, max_queue_size)
 
@@ -195,26 +200,41 @@ class MY_Generator(keras.utils.PyDataset):
         """
         self.workers = arguments.whole_number("workers", workers, at_least=0)
         self.max_queue_size = arguments.whole_number("max_queue_size", max_queue_size, at_least=1)
+        processes = arguments.yes_or_no("use_multiprocessing", use_multiprocessing) and workers > 0
         # In work, in the queue, and in the hands of Keras, TensorFlow and the training step.
         self._memory.most_kept = self.workers + self.max_queue_size + 4
-        processes = arguments.yes_or_no("use_multiprocessing", use_multiprocessing) and workers > 0
-        if self._stop_pool is not None:
-            self.close()
-        if processes and self._executor is None:
-            self._executor = worker_pools.start_pool(workers)
-            # Also called when the generator is garbage (but TensorFlow 2.21 keeps whatever
-            # ``fit`` ever read from), and when Python ends.
-            self._stop_pool = weakref.finalize(self, worker_pools.stop_pool, self._executor)
+        self._use_loader(self._make_loader(processes))
+
+    def _make_loader(self, processes: bool) -> loaders.Loader:
+        if self._executor is not None:
+            return loaders.ExecutorLoader(self._memory, self._executor, self.timeout)
+        if processes and not hasattr(socket, "send_fds"):
+            warnings.warn(
+                "worker processes need Linux or macOS; threads make the batches instead. If "
+                "augment is slow Python, pass executor=, such as loky.get_reusable_executor()",
+                stacklevel=4,
+            )
+        elif processes:
+            return loaders.ProcessLoader(
+                self._memory, self.workers, self._memory.most_kept, self.timeout, self.augment
+            )
+        return loaders.Loader(self._memory)
+
+    def _use_loader(self, loader: loaders.Loader) -> None:
+        if self._close_loader is not None:
+            self._close_loader()
+        self._loader = loader
+        # Called by the next change, when the generator is garbage (but TensorFlow 2.21 keeps
+        # whatever ``fit`` ever read from), and when Python ends.
+        self._close_loader = weakref.finalize(self, loader.close)
 
     def close(self) -> None:
         """End this generator's processes, and give back memory that is kept for batches.
 
-        Without it, idle processes end after a minute, and all of them with Python.
+        Batches that are asked for later are made in the thread that asks. Without `close`
+        the processes end when no batch was asked for during five seconds, and with Python.
         """
-        self._memory.clear()
-        if self._stop_pool is not None:
-            self._stop_pool()
-            self._stop_pool = self._executor = None
+        self._use_loader(self._make_loader(processes=False))
 
     def __enter__(self):
         return self
@@ -253,10 +273,10 @@ class MY_Generator(keras.utils.PyDataset):
             If there is no such batch.
         ImageError
             If a file cannot be read (with ``on_error="skip"``: if no file of the batch can).
-        RuntimeError
-            If `augment` fails.
         TimeoutError
             If a process does not deliver the batch within `timeout` seconds.
+        RuntimeError
+            If `augment` fails, or if three processes die over this batch.
         """
         epoch = arguments.whole_number("epoch", epoch, at_least=0)
         index = arguments.whole_number("index", index, at_least=-sys.maxsize)
@@ -265,7 +285,7 @@ class MY_Generator(keras.utils.PyDataset):
                 f"batch {index} asked for; there are {len(self)}, 0 to {len(self) - 1}"
             )
         samples = self._samples(epoch, index % len(self))
-        loaded = self._load(self._request(epoch, samples))
+        loaded = self._loader.load(self._request(epoch, index % len(self), samples))
         for error in loaded.errors:
             self.skipped[error.filename] = error.reason
             self._skipped_this_epoch.add(error.filename)
@@ -279,7 +299,7 @@ class MY_Generator(keras.utils.PyDataset):
             return self._order(epoch)[start:stop]
         return np.arange(start, stop)
 
-    def _request(self, epoch: int, samples: np.ndarray) -> BatchRequest:
+    def _request(self, epoch: int, index: int, samples: np.ndarray) -> BatchRequest:
         return BatchRequest(
             filenames=[os.fspath(self.filenames[sample]) for sample in samples],
             image_size=self.image_size,
@@ -289,16 +309,8 @@ class MY_Generator(keras.utils.PyDataset):
             if self.augment
             else (),
             skip_errors=self.on_error == "skip",
+            name=f"batch {index} of epoch {epoch}",
         )
-
-    def _load(self, request: BatchRequest) -> LoadedBatch:
-        images = self._memory.empty(len(request.filenames))
-        if self._executor is None:
-            return load_batch(request, images)
-        loaded = worker_pools.load_in_executor(self._executor, request, self.timeout)
-        images = images[: len(loaded.positions)]
-        images[...] = loaded.images
-        return loaded._replace(images=images)
 
     def on_epoch_begin(self) -> None:
         """Note that an epoch began; Keras calls this."""

@@ -1,111 +1,240 @@
-"""Where a batch is made: in the calling thread, or in another process."""
+"""Where a batch is made: in the calling thread, by processes, or by any executor."""
 
 import concurrent.futures
-import weakref
+import math
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable
 
-import loky
+import cloudpickle
 import numpy as np
 
-from helpers.images import BatchRequest, LoadedBatch, aligned_empty, load_batch
+from helpers.images import BatchRequest, LoadedBatch, load_batch
+from helpers.memory import BatchMemory
+from helpers.pool import Pool, WorkerDiedError
 
-IDLE_SECONDS = 60
+IDLE_SECONDS = 5.0
+"""After so long without a request, processes and memory are given back until the next one."""
+
+TRIES = 3
+"""So many processes may die over a batch before that is an error."""
 
 
-class BatchMemory:
-    """Arrays for batches, whose memory is used again once nobody holds the batch.
-
-    The pages of a new 15 MB array take the system longer than its pictures take to decode,
-    so the memory of a batch that is gone serves the next one. A batch, or any slice of it,
-    that somebody still holds is never written to again.
+class Loader:
+    """Makes batches in the thread that asks for them.
 
     Parameters
     ----------
-    shape : tuple of int
-        Shape of the largest batch: (images, height, width, channels).
-    dtype : str
-        Type of the values.
-
-    Attributes
-    ----------
-    most_kept : int
-        Memory for so many batches is kept when it is free; more goes back to the system.
+    memory : BatchMemory
+        Where batches are put.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: str):
-        self.shape = shape
-        self.dtype = dtype
-        self.most_kept = 16
-        self._free: list[np.ndarray] = []  # append and pop are atomic: threads share the list
+    def __init__(self, memory: BatchMemory):
+        self.memory = memory
+        # A finalizer may run in the thread that holds the lock, hence one that can be taken twice.
+        self._lock = threading.RLock()
+        self._at_work = 0
+        self._last_used = 0.0
+        self._timer: threading.Timer | None = None
 
-    def empty(self, count: int) -> np.ndarray:
-        """Array of undefined values for a batch of `count` images, on a 64-byte boundary."""
+    def load(self, request: BatchRequest) -> LoadedBatch:
+        """Load a batch; as `helpers.images.load_batch`, from any number of threads."""
+        with self._lock:
+            self._at_work += 1
         try:
-            memory = self._free.pop()
-        except IndexError:
-            memory = aligned_empty(self.shape, self.dtype)
-        # A slice of a numpy array refers to the array that it was cut from, and keeps that
-        # alive. Through a memoryview each batch is such an array of its own, so it dies
-        # when the last slice of this batch does, and not before.
-        batch = np.frombuffer(memoryview(memory).cast("B"), self.dtype)
-        weakref.finalize(batch, self._take_back, memory).atexit = False
-        return batch.reshape(self.shape)[:count]
+            return self._load(request)
+        finally:
+            with self._lock:
+                self._at_work -= 1
+                self._last_used = time.monotonic()
+                if self._timer is None:
+                    self._start_timer(IDLE_SECONDS)
 
-    def clear(self) -> None:
-        """Give the memory that is free back to the system."""
-        self._free.clear()
+    def rest(self) -> None:
+        """Give back what is only kept for the next batch."""
+        self.memory.clear()
 
-    def _take_back(self, memory: np.ndarray) -> None:
-        if len(self._free) < self.most_kept:
-            self._free.append(memory)
+    def close(self) -> None:
+        """End for good."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self.rest()
+
+    def _load(self, request: BatchRequest) -> LoadedBatch:
+        return load_batch(request, self.memory.empty(len(request.filenames)))
+
+    def _copy(self, loaded: LoadedBatch) -> LoadedBatch:
+        """Put a batch that came by value into memory that TensorFlow need not copy."""
+        images = self.memory.empty(len(loaded.images))
+        images[...] = loaded.images
+        return loaded._replace(images=images)
+
+    def _start_timer(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._rest_if_idle)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _rest_if_idle(self) -> None:
+        with self._lock:
+            idle = 0 if self._at_work else time.monotonic() - self._last_used
+            if idle < IDLE_SECONDS:
+                self._start_timer(IDLE_SECONDS - idle)
+            else:
+                self._timer = None
+                self.rest()
 
 
-def start_pool(workers: int) -> concurrent.futures.Executor:
-    """Start a pool of `workers` processes, each of which imports `helpers.images` only.
-
-    loky's processes start clean instead of as copies of one that runs TensorFlow, need no
-    ``if __name__ == "__main__"`` in scripts, and take functions defined in a notebook. They
-    end when they had nothing to do for `IDLE_SECONDS`, and start again when they have.
-    """
-    return loky.ProcessPoolExecutor(max_workers=workers, timeout=IDLE_SECONDS)
-
-
-def stop_pool(pool: concurrent.futures.Executor) -> None:
-    """End the processes of a pool at once, whatever they are doing."""
-    pool.shutdown(wait=False, kill_workers=True)
-
-
-def load_in_executor(
-    executor: concurrent.futures.Executor, request: BatchRequest, timeout: float | None
-) -> LoadedBatch:
-    """Have `executor` load a batch, and wait for it.
+class ExecutorLoader(Loader):
+    """Has batches made by an executor: a pool of processes or threads, or a cluster.
 
     Parameters
     ----------
+    memory : BatchMemory
+        Where batches are put.
     executor : concurrent.futures.Executor
-        A pool of processes or threads, or a cluster.
-    request : BatchRequest
-        What to load.
+        Makes them. Each travels by value.
     timeout : float or None
-        Seconds to wait; None waits for ever.
+        Seconds to wait for a batch; None waits for ever.
+    """
 
-    Returns
-    -------
-    LoadedBatch
-        As `helpers.images.load_batch` returns it.
+    def __init__(
+        self, memory: BatchMemory, executor: concurrent.futures.Executor, timeout: float | None
+    ):
+        super().__init__(memory)
+        self.executor = executor
+        self.timeout = timeout
+
+    def _load(self, request: BatchRequest) -> LoadedBatch:
+        future = self.executor.submit(load_batch, request)
+        done, _ = concurrent.futures.wait([future], self.timeout)
+        if not done:
+            future.cancel()
+            raise _timeout_error(request, self.timeout)
+        return self._copy(future.result())
+
+
+class ProcessLoader(Loader):
+    """Has batches made by processes of its own, in memory that they share with this one.
+
+    The processes start with the first batch and end with `close`, with this process, or when
+    no batch was asked for during `IDLE_SECONDS`. A batch whose process dies is made again by
+    another.
+
+    Parameters
+    ----------
+    memory : BatchMemory
+        Where batches are put when no shared memory is to be had.
+    workers : int
+        Number of processes.
+    slots : int
+        Batches that fit into shared memory. While all are held, batches travel by value.
+    timeout : float or None
+        Seconds to wait for a batch; None waits for ever.
+    augment : callable, optional
+        What the requests have as `augment`; each process gets it once.
 
     Raises
     ------
-    TimeoutError
-        If the batch is not there in time. The message names its files.
+    TypeError
+        If `augment` cannot be sent to a process.
     """
-    future = executor.submit(load_batch, request)
-    done, _ = concurrent.futures.wait([future], timeout)
-    if not done:
-        future.cancel()
-        first, last = request.filenames[0], request.filenames[-1]
-        raise TimeoutError(
-            f"no batch from the workers after {timeout:g} s; it has {len(request.filenames)} "
-            f"files, from {first} to {last}. Is the disk slow, or a worker stuck? "
-            f"Raise timeout= if batches may take so long."
+
+    def __init__(
+        self,
+        memory: BatchMemory,
+        workers: int,
+        slots: int,
+        timeout: float | None,
+        augment: Callable | None = None,
+    ):
+        super().__init__(memory)
+        self.workers = workers
+        self.slots = slots
+        self.timeout = timeout
+        self._augment = None if augment is None else _pickled(augment)
+        self._program = os.getpid()
+        self._pool: Pool | None = None
+        self._closed = False
+        self._warned = False
+
+    def rest(self) -> None:
+        """End the processes; the next batch starts them again."""
+        super().rest()
+        if self._pool is not None:
+            self._pool.end()
+            self._pool = None
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing."""
+        if os.getpid() == self._program:
+            self._closed = True
+            super().close()
+
+    def _load(self, request: BatchRequest) -> LoadedBatch:
+        if os.getpid() != self._program:  # in a fork of the program, whose processes are not ours
+            return super()._load(request)
+        for _ in range(TRIES):
+            pool = self._running_pool()
+            try:
+                loaded = pool.load(request, self.timeout)
+            except TimeoutError as error:
+                raise _timeout_error(request, self.timeout) from error
+            except WorkerDiedError as error:
+                death = error
+                self._warn_once(error)
+            else:
+                came_by_value = loaded.images.ctypes.data % 64 != 0
+                return self._copy(loaded) if came_by_value else loaded
+        raise RuntimeError(
+            f"{TRIES} worker processes died, one after the other, over {describe(request)}. Is the "
+            f"system out of memory (try fewer workers, or smaller batches), or does augment or "
+            f"a picture crash Python? {death}"
         )
-    return future.result()
+
+    def _running_pool(self) -> Pool:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the generator was closed before its batch was made")
+            if self._pool is None:
+                slot_bytes = math.prod(self.memory.shape) * np.dtype(self.memory.dtype).itemsize
+                self._pool = Pool(self.workers, self.slots, slot_bytes, self._augment)
+            return self._pool
+
+    def _warn_once(self, error: WorkerDiedError) -> None:
+        with self._lock:
+            warn, self._warned = not (self._warned or self._closed), True
+        if warn:
+            warnings.warn(
+                f"{error} Its batch is made again by another, so nothing is lost. Was the system "
+                f"short of memory? Then use fewer workers or smaller batches. (Said once.)",
+                stacklevel=2,
+            )
+
+
+def describe(request: BatchRequest) -> str:
+    """Name a batch and its files, for a message."""
+    first, last = request.filenames[0], request.filenames[-1]
+    return f"{request.name} of {len(request.filenames)} files, from {first} to {last}"
+
+
+def _timeout_error(request: BatchRequest, timeout: float) -> TimeoutError:
+    return TimeoutError(
+        f"nothing came within {timeout:g} s of {describe(request)}. Is the disk slow, or a worker "
+        f"stuck? Raise timeout= if batches may take so long."
+    )
+
+
+def _pickled(augment: Callable) -> bytes:
+    try:
+        return cloudpickle.dumps(augment)
+    except Exception as error:
+        name = getattr(augment, "__qualname__", repr(augment))
+        raise TypeError(
+            f"augment {name} cannot be sent to worker processes "
+            f"({type(error).__name__}: {error}). Make what it needs inside the function, or use "
+            f"threads (use_multiprocessing=False)."
+        ) from error
