@@ -96,6 +96,8 @@ class SharedMemory:
     def take(self, user: int) -> int | None:
         """Offset of a free slot for `user` to write to, or None.
 
+        Raises OSError once if the system has no room for all slots.
+
         A slot goes to the same user again if possible: who writes to memory for the first
         time waits for the system to map its pages, which takes as long as decoding.
         """
@@ -121,10 +123,14 @@ class SharedMemory:
         offset = next(self._never_used)
         # Where the system has no more room, this is an error. In a worker, which writes
         # through the mapping, it would be the end of the process (SIGBUS).
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self.file.fileno(), offset, self.slot_bytes)
-        else:
-            os.pwrite(self.file.fileno(), np.zeros(self.slot_bytes, np.uint8), offset)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self.file.fileno(), offset, self.slot_bytes)
+            else:
+                os.pwrite(self.file.fileno(), np.zeros(self.slot_bytes, np.uint8), offset)
+        except OSError:
+            self._never_used = iter(())  # from now on, slots that are there serve alone
+            raise
         return offset
 
     def close(self) -> None:

@@ -168,7 +168,7 @@ class Pool:
         except OSError as error:
             _warn_of_missing_memory(error)
         self._lock = threading.Lock()
-        self._ended = False
+        self._ended = self._warned = False
         self._servers = [self._new_server()]
         # Last in, first out: who just finished still has code and pages at hand.
         self._idle: queue.LifoQueue[tuple[int, Worker | None]] = queue.LifoQueue()
@@ -210,9 +210,7 @@ class Pool:
                 worker = self._start_worker()
                 messages.insert(0, pickle.dumps(self._augment))
             reply = worker.ask(messages, timeout)
-        except (
-            BaseException
-        ):  # Ctrl-C, too: a reply that nobody took must not meet the next request
+        except BaseException:  # Ctrl-C, too: a reply left over must not meet the next request
             if worker is None or worker.kill():
                 self._give_back(offset, number)
             worker = None
@@ -263,8 +261,11 @@ class Pool:
             return None
         try:
             return self.memory.take(number)
-        except (OSError, ValueError) as error:
-            _warn_of_missing_memory(error)
+        except (OSError, ValueError) as error:  # ValueError: ended, and the file closed
+            with self._lock:
+                warn, self._warned = not (self._warned or self._ended), True
+            if warn:
+                _warn_of_missing_memory(error)
             return None
 
     def _give_back(self, offset: int | None, number: int) -> None:

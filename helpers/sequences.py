@@ -4,6 +4,7 @@ import atexit
 import concurrent.futures
 import functools
 import gc
+import multiprocessing
 import os
 import socket
 import sys
@@ -204,6 +205,16 @@ class MY_Generator(keras.utils.PyDataset):
         # In work, in the queue, and in the hands of Keras, TensorFlow and the training step.
         self._memory.most_kept = self.workers + self.max_queue_size + 4
         self._use_loader(self._make_loader(processes))
+        if self.workers > 1:
+            try:
+                multiprocessing.Lock()  # as Keras's thread pool will
+            except OSError as error:
+                self.workers = 1
+                warnings.warn(
+                    f"Keras cannot start threads ({error}; is /dev/shm full?), so batches are "
+                    f"made one at a time",
+                    stacklevel=3,
+                )
 
     def _make_loader(self, processes: bool) -> loaders.Loader:
         if self._executor is not None:
