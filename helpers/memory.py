@@ -1,5 +1,6 @@
 """Memory for batches: used again and again, never while somebody holds the batch."""
 
+import errno
 import io
 import mmap
 import os
@@ -126,8 +127,8 @@ class SharedMemory:
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(self.file.fileno(), offset, self.slot_bytes)
-            else:
-                os.pwrite(self.file.fileno(), np.zeros(self.slot_bytes, np.uint8), offset)
+            elif os.pwrite(self.file.fileno(), bytes(self.slot_bytes), offset) < self.slot_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             self._never_used = iter(())  # from now on, slots that are there serve alone
             raise

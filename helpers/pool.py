@@ -70,6 +70,8 @@ class Server:
             raise WorkerDiedError(f"The process that starts workers is gone ({error}).") from None
         if not pid:
             raise WorkerDiedError("The process that starts workers ended; see its messages.")
+        if not descriptors:
+            raise WorkerDiedError("This program has no file descriptor free for a worker.")
         return Worker(int(pid), socket.socket(fileno=descriptors[0]))
 
     def kill(self) -> None:
@@ -234,11 +236,14 @@ class Pool:
             for server in self._servers:
                 server.kill()
                 server.close()
+        idle = []
         with contextlib.suppress(queue.Empty):
             while True:
-                _, worker = self._idle.get_nowait()
-                if worker is not None:
-                    worker.close()
+                idle.append(self._idle.get_nowait())
+        for number, worker in idle:
+            if worker is not None:
+                worker.close()
+            self._idle.put((number, None))  # so that who comes late hears of the end
         if self.memory is not None:
             self.memory.close()
 
@@ -252,6 +257,8 @@ class Pool:
             try:
                 return self._servers[-1].start_worker()
             except WorkerDiedError:
+                if self._ended:
+                    raise
                 # The workers of a server that died go on; only a new one needs a new server.
                 self._servers.append(self._new_server())
                 return self._servers[-1].start_worker()

@@ -149,6 +149,7 @@ def main() -> None:
         program, start_method = rest
         run_server(channel, int(memory), int(program), start_method)
     else:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the server, whose child this is, ignores it
         run_worker(channel, int(memory))
 
 

@@ -35,12 +35,17 @@ class Loader:
         self.memory = memory
         # A finalizer may run in the thread that holds the lock, hence one that can be taken twice.
         self._lock = threading.RLock()
+        self._program = os.getpid()
         self._at_work = 0
         self._last_used = 0.0
         self._timer: threading.Timer | None = None
 
     def load(self, request: BatchRequest) -> LoadedBatch:
         """Load a batch; as `helpers.images.load_batch`, from any number of threads."""
+        if os.getpid() != self._program:
+            # In a fork of the program, whose threads and processes are not ours; and a lock
+            # that one of its threads held stays closed here for ever.
+            return load_batch(request, self.memory.empty(len(request.filenames)))
         with self._lock:
             self._at_work += 1
         try:
@@ -156,7 +161,6 @@ class ProcessLoader(Loader):
         self.slots = slots
         self.timeout = timeout
         self._augment = None if augment is None else _pickled(augment)
-        self._program = os.getpid()
         self._pool: Pool | None = None
         self._closed = False
         self._warned = False
@@ -164,7 +168,7 @@ class ProcessLoader(Loader):
     def rest(self) -> None:
         """End the processes; the next batch starts them again."""
         super().rest()
-        if self._pool is not None:
+        if self._pool is not None and os.getpid() == self._program:
             self._pool.end()
             self._pool = None
 
@@ -175,8 +179,6 @@ class ProcessLoader(Loader):
             super().close()
 
     def _load(self, request: BatchRequest) -> LoadedBatch:
-        if os.getpid() != self._program:  # in a fork of the program, whose processes are not ours
-            return super()._load(request)
         for _ in range(TRIES):
             pool = self._running_pool()
             try:

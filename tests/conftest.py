@@ -1,19 +1,74 @@
 """Settings and pictures that the tests share."""
 
 import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import cv2
 import numpy as np
+import psutil
 import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def write_picture(path, height, width, seed):
     """Write a soft random picture in colour, of any format that OpenCV knows."""
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     assert cv2.imwrite(os.fspath(path), cv2.blur(noise, (3, 3)))
+
+
+def is_alive(pid):
+    """Whether a process runs; one that has ended and was not asked for yet does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition, seconds=30):
+    """Whether a condition comes true in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def in_background(function, *arguments):
+    """Call a function in a thread that does not keep Python from ending; its result to come."""
+    future = Future()
+
+    def call():
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return future
+
+
+@contextmanager
+def child(code, *arguments):
+    """A Python that runs `code`; it is killed if it is still there at the end."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, cwd=REPOSITORY, text=True, **pipes)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ import io
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tarfile
 import tempfile
 import threading
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import child
 from skimage.io import imread
 
 from helpers import cifar10, datasets
@@ -26,7 +25,6 @@ META = "airplane automobile bird cat deer dog frog horse ship truck".replace(" "
 CLASS_NAMES = META.split()
 RECORDS = {"data_batch_1": 30, "data_batch_2": 40, "data_batch_3": 50, "data_batch_4": 1}
 RECORDS |= {"data_batch_5": 79, "test_batch": 60}
-REPOSITORY = Path(__file__).resolve().parents[1]
 QUICK = {"tries": 3, "wait": 0.01, "timeout": (5, 0.3)}
 
 
@@ -457,16 +455,8 @@ print(len(train.filenames), len(test.filenames))
 """
 
 
-@contextmanager
-def child(cache, url, pause=0.0):
-    arguments = [sys.executable, "-c", CHILD, str(cache), url, SHA256, str(pause)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(arguments, cwd=REPOSITORY, text=True, **pipes)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate(timeout=10)
+def loading_child(cache, url, pause=0.0):
+    return child(CHILD, cache, url, SHA256, pause)
 
 
 def kill_when(process, condition):
@@ -484,7 +474,7 @@ def kill_when(process, condition):
 def test_killed_while_downloading(tmp_path):
     part = part_of(tmp_path / cifar10.ARCHIVE_NAME)
     with serve(GOOD._replace(pause=0.1), GOOD) as server:
-        with child(tmp_path, server.url) as process:
+        with loading_child(tmp_path, server.url) as process:
             kill_when(process, lambda: part.exists() and part.stat().st_size > 100_000)
         size = part.stat().st_size
         assert not (tmp_path / "cifar10").exists()
@@ -497,7 +487,7 @@ def test_killed_while_unpacking(tmp_path):
     partial = tmp_path / "cifar10.partial"
     with serve(GOOD) as server:
         for least in (20, 80):  # more than once
-            with child(tmp_path, server.url, pause=0.01) as process:
+            with loading_child(tmp_path, server.url, pause=0.01) as process:
                 kill_when(process, lambda least=least: len(time_of_writing(partial)) > least)
             assert not (tmp_path / "cifar10").exists()
         written = time_of_writing(partial)
@@ -515,8 +505,8 @@ def test_killed_while_unpacking(tmp_path):
 def test_two_processes_at_once(tmp_path):
     with (
         serve(GOOD._replace(pause=0.01)) as server,
-        child(tmp_path, server.url, pause=0.005) as one,
-        child(tmp_path, server.url, pause=0.005) as two,
+        loading_child(tmp_path, server.url, pause=0.005) as one,
+        loading_child(tmp_path, server.url, pause=0.005) as two,
     ):
         outputs = [process.communicate(timeout=60) for process in (one, two)]
     assert sorted(out.splitlines()[-1] for out, _ in outputs) == ["200 60", "200 60"], outputs

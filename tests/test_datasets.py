@@ -1,20 +1,16 @@
 import os
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import child
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.io import imread
 
 from helpers import datasets
 from helpers.drawings import CLASS_NAMES, draw_picture
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def make_files(folder, *names):
@@ -213,21 +209,9 @@ print(len(train.filenames), len(test.filenames))
 """
 
 
-@contextmanager
-def child(cache):
-    arguments = [sys.executable, "-c", CHILD, str(cache)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(arguments, cwd=REPOSITORY, text=True, **pipes)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate(timeout=10)
-
-
 def test_load_sample_after_it_was_killed(tmp_path, small_sample):
     partial = tmp_path / "sample.partial"
-    with child(tmp_path) as process:
+    with child(CHILD, tmp_path) as process:
         deadline = time.monotonic() + 20
         while len(file_times(partial)) < 20:
             assert process.poll() is None, process.communicate()
@@ -248,7 +232,7 @@ def test_load_sample_after_it_was_killed(tmp_path, small_sample):
 
 
 def test_load_sample_in_two_processes_at_once(tmp_path):
-    with child(tmp_path) as one, child(tmp_path) as two:
+    with child(CHILD, tmp_path) as one, child(CHILD, tmp_path) as two:
         outputs = [process.communicate(timeout=60) for process in (one, two)]
     assert [out.splitlines()[-1] for out, _ in outputs] == ["30 20", "30 20"], outputs
     assert sum("50/50" in err for _, err in outputs) == 1  # one drew, the other waited

@@ -22,7 +22,7 @@ def test_importing_the_package_loads_nothing_heavy():
     assert not [name for name in loaded if name.startswith("helpers.")]
 
 
-@pytest.mark.parametrize("module", ["images", "workers"])
+@pytest.mark.parametrize("module", ["images", "memory", "worker_process", "pool", "workers"])
 def test_what_a_worker_imports_is_numpy_and_opencv(module):
     heavy, _ = modules_after(f"import helpers.{module}")
     assert heavy == ["cv2", "numpy"]

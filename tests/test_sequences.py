@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import warnings
 import zlib
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -18,12 +17,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from conftest import is_alive, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.io import imread
 from skimage.transform import resize
 
-from helpers import CIFAR10Sequence, ImageError, MY_Generator, fit_generator
+from helpers import CIFAR10Sequence, ImageError, MY_Generator, fit_generator, workers
 from helpers.images import LoadedBatch
 from helpers.sequences import epoch_order
 
@@ -611,22 +611,9 @@ def generator_of_pids(pictures, **how):
     return Generator(pictures[:20], range(20), 2, augment=pid_of_worker, **how)
 
 
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def all_end(processes, within=10):
-    """Whether all processes end within so many seconds."""
-    deadline = time.monotonic() + within
-    while any(map(alive, processes)):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+def all_end(processes):
+    """Whether all processes end in time."""
+    return wait_until(lambda: not any(map(is_alive, processes)))
 
 
 PROCESSES = {"workers": 2, "use_multiprocessing": True}
@@ -648,12 +635,14 @@ def test_processes_live_as_long_as_the_generator(pictures):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-@pytest.mark.timeout(60)
-def test_a_killed_process_is_an_error_of_fit_and_not_a_hang(pictures):
+def test_a_killed_process_costs_nothing(pictures):
     with generator_of_pids(pictures, **PROCESSES) as generator:
-        os.kill(min(pids(generator)), signal.SIGKILL)
-        with pytest.raises(Exception, match="terminated"):
-            fit(generator)
+        killed = min(pids(generator))
+        os.kill(killed, signal.SIGKILL)
+        with pytest.warns(UserWarning, match=f"process {killed} died") as caught:
+            [epoch] = fit(generator)
+    assert numbers_of(epoch) == list(range(20))
+    assert len([one for one in caught if "died" in str(one.message)]) == 1
 
 
 @pytest.mark.slow
@@ -681,18 +670,22 @@ def test_processes_end_when_the_generator_is_garbage(pictures):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="TensorFlow 2.21 keeps all that fit ever read from: "
-    "https://github.com/tensorflow/tensorflow/pull/123530",
-    strict=True,
-)
-def test_processes_end_when_the_generator_is_garbage_after_fit(pictures):
-    processes = processes_of_a_lost_generator(pictures, use=fit)
-    try:
-        assert all_end(processes, within=2)
-    finally:
-        for process in filter(alive, processes):
-            os.kill(process, signal.SIGKILL)
+def test_processes_end_by_themselves_after_fit(pictures, monkeypatch):
+    # TensorFlow 2.21 keeps all that fit ever read from, so the generator never becomes garbage:
+    # https://github.com/tensorflow/tensorflow/pull/123530
+    monkeypatch.setattr(workers, "IDLE_SECONDS", 0.5)
+    assert all_end(processes_of_a_lost_generator(pictures, use=fit))
+
+
+@pytest.mark.slow
+def test_fit_goes_on_after_its_processes_ended_by_themselves(pictures, monkeypatch):
+    monkeypatch.setattr(workers, "IDLE_SECONDS", 0.5)
+    with generator_of_pids(pictures, **PROCESSES) as generator:
+        first = pids(generator)
+        assert all_end(first)
+        [epoch] = fit(generator)
+        assert numbers_of(epoch) == list(range(20))
+        assert not pids(generator) & (first | {os.getpid()})
 
 
 @pytest.mark.slow
@@ -745,7 +738,7 @@ def test_a_batch_that_never_comes_is_an_error(pictures):
             return Future()
 
     generator = Generator(pictures[:4], range(4), 2, executor=Silent(), timeout=0.05)
-    with pytest.raises(TimeoutError, match=rf"after 0\.05 s.*{re.escape(pictures[2])}"):
+    with pytest.raises(TimeoutError, match=rf"within 0\.05 s.*{re.escape(pictures[2])}"):
         generator[1]
 
 
