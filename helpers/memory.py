@@ -2,6 +2,7 @@
 
 import errno
 import io
+import math
 import mmap
 import os
 import tempfile
@@ -115,7 +116,7 @@ class SharedMemory:
 
     def lend(self, offset: int, user: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """Array on a slot; the slot is free again when the last view of it is gone."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         batch = _array_of_its_own(self._memory[offset : offset + size], dtype)
         weakref.finalize(batch, self._free[user].append, offset).atexit = False
         return batch.reshape(shape)

@@ -12,6 +12,7 @@ all that it started, and itself.
 import contextlib
 import faulthandler
 import functools
+import math
 import mmap
 import os
 import pickle
@@ -114,7 +115,7 @@ def _answer(
             request = request._replace(augment=_unpickled(augment))
         if offset is None:
             return pickle.dumps(load_batch(request))
-        count = int(np.prod(request.shape))
+        count = math.prod(request.shape)
         images = np.frombuffer(shared, request.dtype, count, offset).reshape(request.shape)
         return pickle.dumps(load_batch(request, images)._replace(images=None))
     except Exception as error:
