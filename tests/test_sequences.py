@@ -4,6 +4,7 @@ import pickle
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import warnings
@@ -15,6 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import tensorflow as tf
 from conftest import is_alive, wait_until
@@ -944,3 +946,12 @@ def test_keras_repeats_batches_within_a_distribution_strategy():
     )
     assert numbers_of(plain.epochs[-1]) == list(range(30))
     assert len(set(numbers_of(distributed.epochs[-1]))) < 30
+
+
+def test_where_descriptors_cannot_be_handed_over_threads_make_the_batches(pictures, monkeypatch):
+    monkeypatch.delattr(socket, "send_fds")  # as on Windows
+    with pytest.warns(UserWarning, match="threads make the batches"):
+        generator = MY_Generator(pictures, range(70), 8, workers=2, use_multiprocessing=True)
+    expected = MY_Generator(pictures, range(70), 8)
+    assert generator[3][0].tobytes() == expected[3][0].tobytes()
+    assert psutil.Process().children() == []
