@@ -515,7 +515,9 @@ def run_script(code, *arguments, folder=REPOSITORY):
     """What a script prints; all that it has to say comes in one minute."""
     script = folder / "script.py"
     script.write_text(code, encoding="utf-8")
-    command = [sys.executable, str(script), *arguments]
+    # Python 3.12 and later warn of a fork beside threads, which some of these scripts try.
+    quiet = "-Wignore:This process:DeprecationWarning"
+    command = [sys.executable, quiet, str(script), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60
