@@ -22,12 +22,12 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
+import conftest
 import cv2
 import keras
 import numpy as np
 import psutil
 import pytest
-from conftest import write_picture
 from jupyter_client.manager import KernelManager
 
 from helpers import MY_Generator, pool
@@ -46,6 +46,7 @@ SIXTEEN = {"workers": 16, "use_multiprocessing": True, "max_queue_size": 32}
 Generator = functools.partial(MY_Generator, batch_size=4, image_size=(12, 10), **SIXTEEN)
 # What may come in by the machine being slow; each is far from the seconds of a hang.
 SLACK = 15
+wait_until = functools.partial(conftest.wait_until, seconds=SLACK)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,9 @@ def folder(tmp_path_factory):
     """Small pictures, all different."""
     folder = tmp_path_factory.mktemp("files")
     for number in range(COUNT):
-        write_picture(folder / f"{number:03}.png", 8 + number % 9, 8 + number % 7, seed=number)
+        conftest.write_picture(
+            folder / f"{number:03}.png", 8 + number % 9, 8 + number % 7, seed=number
+        )
     return folder
 
 
@@ -104,16 +107,6 @@ def engine(mark):
     found = [process for _, _, process in sorted(found)]
     servers = [process for process in found if is_server(process)]
     return servers, [process for process in found if process not in servers]
-
-
-def wait_until(condition, seconds=SLACK):
-    """Whether a condition comes true in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 @contextlib.contextmanager
@@ -298,7 +291,7 @@ class Program:
         def ready():
             return self.said.count(text) >= times or self.process.poll() is not None
 
-        assert wait_until(ready, seconds), f"never said {text!r}: {self.said}{self.errors}"
+        assert wait_until(ready, seconds=seconds), f"never said {text!r}: {self.said}{self.errors}"
         assert self.said.count(text) >= times, f"ended, and said {self.said}{self.errors}"
 
     def end(self, seconds=90):
@@ -429,7 +422,7 @@ def test_a_stopped_worker_is_an_error_in_time_and_the_next_fit_works(files, mark
         assert "TimeoutError" in text
         assert re.search(r"2 s of batch \d+ of epoch \d+ of \d files, from \S+png to \S+png", text)
         # At once, not when all of them end because they are idle.
-        assert wait_until(lambda: not worker.is_running(), IDLE_SECONDS / 2)
+        assert wait_until(lambda: not worker.is_running(), seconds=IDLE_SECONDS / 2)
         assert_each_once(fit(generator), files)
 
 
@@ -576,7 +569,7 @@ def test_ctrl_c_in_a_script(start, mark):
     (program.folder / "closed looked at").touch()
 
     program.wait_for("each sample once", times=2)
-    assert wait_until(none_of_engine, IDLE_SECONDS + SLACK)
+    assert wait_until(none_of_engine, seconds=IDLE_SECONDS + SLACK)
     (program.folder / "idle looked at").touch()
 
     program.wait_for("training", times=4)
@@ -614,7 +607,7 @@ def test_nothing_is_left_of_a_program_that_is_killed(start, mark, beside):
     memory = shared_by([program.process.pid])
     assert memory
     program.process.kill()
-    assert wait_until(lambda: not processes(mark), 10), processes(mark)
+    assert wait_until(lambda: not processes(mark), seconds=10), processes(mark)
     program.process.wait(SLACK)
     assert not memory & shared_by(psutil.pids())
     assert wait_until(lambda: shm_names() <= before)
