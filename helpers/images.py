@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from helpers import headers
+from helpers.laps import BatchTimes, Laps
 
 MAX_PIXELS = 178_956_970
 """A picture that claims more pixels is refused: where Pillow, too, sees a decompression bomb."""
@@ -74,6 +75,10 @@ def read_image(filename: str | os.PathLike) -> np.ndarray:
         more than `MAX_PIXELS` pixels. The message names the file.
     """
     filename = os.fspath(filename)
+    return _decoded(_content(filename), filename)
+
+
+def _content(filename: str) -> bytes:
     try:
         # Python opens names in any script on every system; cv2.imread does not on Windows.
         with open(filename, "rb") as file:  # noqa: PTH123 - pathlib costs 4 µs a file here
@@ -83,6 +88,10 @@ def read_image(filename: str | os.PathLike) -> np.ndarray:
         raise ImageError(filename, f"cannot be opened ({reason})") from error
     if not data:
         raise ImageError(filename, "is empty (0 bytes)")
+    return data
+
+
+def _decoded(data: bytes, filename: str) -> np.ndarray:
     width, height = headers.claimed_size(data) or (0, 0)
     if width * height > MAX_PIXELS:
         claim = f"claims {width} × {height} pixels, more than the {MAX_PIXELS:,} allowed"
@@ -188,11 +197,14 @@ class LoadedBatch(NamedTuple):
         Where in the request's `filenames` each image comes from.
     errors : list of ImageError
         One for each file that was left out.
+    times : BatchTimes
+        Who made the batch, when, and how long each kind of work took.
     """
 
     images: np.ndarray
     positions: list[int]
     errors: list[ImageError]
+    times: BatchTimes
 
 
 def load_batch(request: BatchRequest, images: np.ndarray | None = None) -> LoadedBatch:
@@ -218,12 +230,16 @@ def load_batch(request: BatchRequest, images: np.ndarray | None = None) -> Loade
     RuntimeError
         If `augment` fails; the message names the file, the cause is `augment`'s error.
     """
+    laps = Laps()
     if images is None:
         images = aligned_empty(request.shape, request.dtype)
     positions, errors = [], []
     for position, filename in enumerate(request.filenames):
         try:
-            image = read_image(filename)
+            data = _content(filename)
+            laps.end("read")
+            image = _decoded(data, filename)
+            laps.end("decode")
         except ImageError as error:
             if not request.skip_errors:
                 raise
@@ -231,13 +247,15 @@ def load_batch(request: BatchRequest, images: np.ndarray | None = None) -> Loade
             continue
         row = images[len(positions)]
         _write_resized(row, image, request)
+        laps.end("resize")
         if request.augment is not None:
             _augment_in_place(row, request, position)
+            laps.end("augment")
         positions.append(position)
     if not positions:
         reason = f"and none of the {len(errors)} files of its batch can be read; remove them"
         raise ImageError(errors[0].filename, f"{errors[0].reason}, {reason}")
-    return LoadedBatch(images[: len(positions)], positions, errors)
+    return LoadedBatch(images[: len(positions)], positions, errors, laps.times())
 
 
 def _write_resized(row: np.ndarray, image: np.ndarray, request: BatchRequest) -> None:

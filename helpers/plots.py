@@ -76,10 +76,11 @@ def _draw_images(axes, images, labels, class_names) -> None:
             image = np.clip(image, 0, 1)
         axis.imshow(image, cmap="gray", interpolation="nearest")
         if labels is not None:
-            axis.set_title(_class_name(labels[number], class_names), fontsize=9, pad=3)
+            axis.set_title(class_name(labels[number], class_names), fontsize=9, pad=3)
 
 
-def _class_name(label, class_names) -> str:
+def class_name(label, class_names) -> str:
+    """Name of a label: a class number or a one-hot array; the number itself without names."""
     number = int(np.argmax(label)) if np.ndim(label) else int(label)
     return str(number) if class_names is None else class_names[number]
 

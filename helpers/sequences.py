@@ -10,7 +10,7 @@ import socket
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ from skimage.transform import resize
 
 from helpers import arguments
 from helpers import workers as loaders
-from helpers.images import BatchRequest
+from helpers.images import BatchRequest, ImageError, load_batch
 from helpers.memory import BatchMemory
 
 DTYPES = ("float32", "uint8")
@@ -296,11 +296,43 @@ class MY_Generator(keras.utils.PyDataset):
                 f"batch {index} asked for; there are {len(self)}, 0 to {len(self) - 1}"
             )
         samples = self._samples(epoch, index % len(self))
-        loaded = self._loader.load(self._request(epoch, index % len(self), samples))
+        loaded = self._load(self._request(epoch, index % len(self), samples))
         for error in loaded.errors:
             self.skipped[error.filename] = error.reason
             self._skipped_this_epoch.add(error.filename)
         return loaded.images, self.labels[samples[loaded.positions]]
+
+    def preview(self, epoch: int, index: int) -> Iterator[tuple[str, np.ndarray, object]]:
+        """Make a batch image by image, to look at it.
+
+        This thread does it, no worker is started, and nothing is noted in `skipped`.
+
+        Parameters
+        ----------
+        epoch, index : int
+            As for `batch`.
+
+        Yields
+        ------
+        tuple
+            File name, image of shape (height, width, 3) as the model gets it, and label.
+
+        Raises
+        ------
+        ImageError
+            If a file cannot be read (with ``on_error="skip"`` it is left out).
+        """
+        for sample in self._samples(epoch, index):
+            try:
+                loaded = load_batch(self._request(epoch, index, np.array([sample])))
+            except ImageError:
+                if self.on_error == "raise":
+                    raise
+            else:
+                yield os.fspath(self.filenames[sample]), loaded.images[0], self.labels[sample]
+
+    def _load(self, request: BatchRequest) -> loaders.LoadedBatch:
+        return self._loader.load(request)  # a method, so that `helpers.timeline` can look on
 
     def _samples(self, epoch: int, index: int) -> np.ndarray:
         """Numbers of the samples in a batch."""

@@ -117,6 +117,32 @@ def test_what_is_no_whole_number(value):
         arguments.whole_number("thing", value, 0)
 
 
+@pytest.mark.parametrize("value", [1, 0.5, np.float32(2.5), np.int64(3)])
+def test_number(value):
+    assert arguments.number("thing", value) == value
+    assert arguments.number("thing", value, zero=False) == value
+    assert type(arguments.number("thing", value)) is float
+
+
+def test_zero_may_be_refused():
+    assert arguments.number("thing", 0) == 0
+    with refused(ValueError, "0") as raised:
+        arguments.number("thing", 0, zero=False)
+    assert "more than 0" in str(raised.value)
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, float("nan"), float("inf")])
+def test_a_number_is_not_negative_and_has_an_end(value):
+    with refused(ValueError, repr(value)):
+        arguments.number("thing", value)
+
+
+@pytest.mark.parametrize("value", ["1", None, True, np.True_, [1], np.array([1.0]), 1j])
+def test_what_is_no_number(value):
+    with refused(TypeError, repr(value)):
+        arguments.number("thing", value)
+
+
 @pytest.mark.parametrize("value", [1, 0.5, 120.0, None])
 def test_seconds(value):
     assert arguments.seconds("thing", value) == value

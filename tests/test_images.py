@@ -5,7 +5,11 @@ import pickle
 import struct
 import subprocess
 import sys
+import threading
+import time
 import zlib
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from unittest import mock
 
@@ -28,6 +32,7 @@ from helpers.images import (
     read_image,
     resize_image,
 )
+from helpers.laps import WORK
 
 # ---- pictures to read ----------------------------------------------------------------------------
 
@@ -792,6 +797,91 @@ def test_augment_that_raises(pictures):
         augmented(pictures[2:3], augment)
     assert pictures[2] in str(caught.value)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+# ---- times ---------------------------------------------------------------------------------------
+
+
+def slowed(function):
+    def slow(*arguments, **options):
+        time.sleep(0.01)
+        return function(*arguments, **options)
+
+    return slow
+
+
+SLOW = {
+    "read": lambda patch: patch.setattr(images, "open", slowed(open), raising=False),
+    "decode": lambda patch: patch.setattr(cv2, "imdecode", slowed(cv2.imdecode)),
+    "resize": lambda patch: patch.setattr(images, "resize_image", slowed(images.resize_image)),
+}
+
+
+def nothing(image, rng):
+    return image
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("kind", WORK)
+def test_time_is_counted_as_the_kind_of_work_that_took_it(pictures, monkeypatch, kind, dtype):
+    SLOW.get(kind, lambda patch: None)(monkeypatch)
+    augment = slowed(nothing) if kind == "augment" else nothing
+    seconds = augmented(pictures, augment, dtype).times.seconds
+    assert list(seconds) == list(WORK)
+    assert seconds[kind] >= 0.01 * len(pictures)
+    assert all(seconds[other] < seconds[kind] for other in WORK if other != kind)
+    assert all(seconds[other] > 0 for other in WORK)
+
+
+def test_times_add_up_to_what_passed(pictures):
+    start = time.perf_counter()
+    times = augmented(pictures, slowed(nothing)).times
+    passed = time.perf_counter() - start
+    assert start <= times.start
+    assert times.start + sum(times.seconds.values()) <= start + passed
+    assert 0.01 * len(pictures) <= sum(times.seconds.values())
+
+
+def test_without_augment_no_time_is_counted_for_it(pictures):
+    assert load_batch(BatchRequest(pictures, SIZE)).times.seconds["augment"] == 0
+
+
+def test_times_tell_who_made_a_batch(pictures):
+    request = BatchRequest(pictures, SIZE)
+    with ThreadPoolExecutor(1) as executor:
+        thread = executor.submit(threading.get_ident).result(timeout=60)
+        times = executor.submit(load_batch, request).result(timeout=60).times
+    assert (times.process, times.thread) == (os.getpid(), thread)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        process = executor.submit(os.getpid).result(timeout=60)
+        start = time.perf_counter()
+        loaded = executor.submit(load_batch, request).result(timeout=60)
+    assert loaded.times.process == process != os.getpid()
+    assert start <= loaded.times.start <= time.perf_counter()  # the same clock
+
+
+def test_times_tell_for_how_long_a_core_computed(pictures):
+    def compute(image, rng):
+        end = time.thread_time() + 0.01
+        while time.thread_time() < end:
+            pass
+        return image
+
+    assert augmented(pictures, compute).times.cpu >= 0.01 * len(pictures)
+    times = augmented(pictures, slowed(nothing)).times
+    assert times.cpu < sum(times.seconds.values())
+
+
+def test_time_for_a_file_that_is_skipped_is_counted(pictures, broken, tmp_path, monkeypatch):
+    gone = str(tmp_path / "gone.png")
+    names = [broken, *pictures, broken, gone]
+    plain = load_batch(BatchRequest(names, SIZE, skip_errors=True)).times
+    assert all(plain.seconds[kind] > 0 for kind in ("read", "decode", "resize"))
+    SLOW["read"](monkeypatch)
+    loaded = load_batch(BatchRequest(names, SIZE, skip_errors=True))
+    assert len(loaded.positions) == len(pictures)
+    # All but the last file were opened; how long the last one took goes to what comes next.
+    assert loaded.times.seconds["read"] >= 0.01 * (len(names) - 1)
 
 
 # ---- aligned_empty and imports -------------------------------------------------------------------

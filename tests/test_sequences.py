@@ -575,7 +575,9 @@ class Listening(Executor):
         self.sizes.append(len(pickle.dumps((function, request))))
         future = Future()
         count = len(request.filenames)
-        future.set_result(LoadedBatch(np.zeros(request.shape, request.dtype), range(count), []))
+        future.set_result(
+            LoadedBatch(np.zeros(request.shape, request.dtype), range(count), [], None)
+        )
         return future
 
 
