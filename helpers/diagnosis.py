@@ -29,8 +29,9 @@ ADVICE = {
     "Keras's layers; Python code runs side by side in processes only (use_multiprocessing=True)",
     "making batches": "__getitem__. MY_Generator does the same in a fraction of the time, and "
     "shows the parts of it",
-    "handing over": "what travels. dtype='uint8' is a quarter of float32; MY_Generator's threads "
-    "and processes neither pickle nor copy a batch",
+    "handing over": "what travels: nothing pickled and nothing copied (MY_Generator does neither), "
+    "fewer bytes (dtype='uint8', smaller pictures), or larger and so fewer batches, since Keras "
+    "itself needs about a millisecond for each",
     "too many workers": "the threads. They wait for each other, for Python holds a lock: use "
     "processes (use_multiprocessing=True), or one worker",
     "queue": "the queue. On average batches come fast enough, but not evenly: raise max_queue_size",
@@ -164,28 +165,35 @@ def _waits_at_the_start(spans) -> bool:
 
 
 def _threads_wait_for_each_other(spans, costs: Costs) -> bool:
-    """Whether threads do the work of one core only, although there are more."""
+    """Whether threads keep one core busy and no more, although there are more."""
     if spans.processes or spans.workers == 1 or spans.busy_cores is None:  # or not measured
         return False
-    stopped = costs.work.drop("read", errors="ignore").sum() - spans.batch_cpu
-    cores_at_work = spans.batch_cpu / costs.period
-    return stopped > 0.5 * spans.batch_cpu and 0.7 < cores_at_work < 1.2 < spans.cores
+    computing = spans.batch_cpu
+    stopped = costs.work.drop("read", errors="ignore").sum() - computing
+    busy = own_cores(spans, costs) + others_cores(spans, costs)
+    return stopped > 0.5 * computing and computing > 0.7 * costs.period and busy < 1.4 < spans.cores
 
 
 def useful_workers(spans, costs: Costs) -> int:
     """Smallest number of workers with which the run would be nearly as fast as with any."""
-    least = predicted_wait(spans, costs, WORKERS[-1])
+    best = predicted(spans, costs, WORKERS[-1])["images/s"]
     return next(
         workers
         for workers in WORKERS
-        if predicted_wait(spans, costs, workers) <= least + LITTLE / 2
+        if predicted(spans, costs, workers)["images/s"] >= (1 - LITTLE / 2) * best
     )
 
 
 def predicted_wait(spans, costs: Costs, workers: int) -> float:
     """Share of the time that training would wait with another number of workers."""
+    run = predicted(spans, costs, workers)
+    return run["training: wait (ms)"] / run.filter(like="training: ").sum()
+
+
+def predicted(spans, costs: Costs, workers: int) -> pd.Series:
+    """Summary of the run as it would be with another number of workers."""
     computing, waiting = worker_seconds(spans, costs)
-    run = simulate(
+    return simulate(
         read=waiting,
         decode=computing,
         hand_over=costs.hand_over,
@@ -196,7 +204,6 @@ def predicted_wait(spans, costs: Costs, workers: int) -> float:
         step_cores=spans.step_cores,
         batches=100,
     ).summary()
-    return run["training: wait (ms)"] / run.filter(like="training: ").sum()
 
 
 def worker_seconds(spans, costs: Costs) -> tuple[float, float]:
@@ -260,6 +267,11 @@ def words(spans, costs: Costs, limit: str, useful: int) -> list[str]:
     if all_cores_are_busy(spans, costs):
         lines.append(busy_words(spans, costs))
     now = f"{spans.workers} ({kind})" if spans.workers > 1 else "1"
+    if spans.workers > spans.queue + 2:
+        lines.append(
+            f"With max_queue_size={spans.queue}, Keras has no more than {spans.queue + 2} batches "
+            f"on their way: other workers have nothing to do."
+        )
     lines.append(f"Workers: {now} now; this run could use {useful}, on {spans.cores} cores.")
     return lines
 

@@ -56,7 +56,7 @@ def plot_timeline(spans: Spans, title: str | None = None) -> Figure:
     lanes = len(lane_order(rows))
     gantt = 0.5 + (0.32 if lanes <= 9 else 0.2) * lanes
     heights = [0.35 + 0.08 * min(lanes, 20)] * many + [gantt, 0.55, 0.85]
-    above, between, below = 0.85, 0.75, 0.3  # inches
+    above, between, below = 0.85, 0.6, 0.15  # inches
     height = above + sum(heights) + between * (len(heights) - 1) + below
     figure, axes = plt.subplots(
         len(heights), figsize=(10, height), height_ratios=heights, facecolor="white"
@@ -120,9 +120,13 @@ def _draw_lanes(axis: Axes, rows: pd.DataFrame, shown: tuple, names: bool = True
         place = -lanes.index(lane) - 0.44, 0.88
         axis.broken_barh(bars, place, facecolor=COLOURS[kind], snap=False, **edge)
     axis.set(xlim=shown, ylim=(0.5 - len(lanes), 0.56), yticks=[])
-    _milliseconds(axis)
-    if names:
-        axis.set_yticks([-number for number in range(len(lanes))], labels=lanes)
+    if not names:
+        _milliseconds(axis)
+    else:
+        axis.set_xticks([])  # the panel below has them; ticks take most of the drawing time
+        for number, lane in enumerate(lanes):
+            left = axis.get_yaxis_transform()
+            axis.text(-0.01, -number, lane, transform=left, ha="right", va="center", fontsize=9)
         axis.axhline(-0.5, color="black", linewidth=0.8)
         for row in rows[rows["lane"] == "training"].itertuples():
             _label(axis, row, shown)
@@ -149,8 +153,8 @@ def _draw_ready(axis: Axes, rows: pd.DataFrame, shown: tuple, queue: int) -> Non
     axis.set(xlim=shown, ylim=(0, max(1.15 * max(counts), 2)))
     axis.yaxis.get_major_locator().set_params(integer=True, nbins=3)
     _milliseconds(axis)
-    axis.set_xlabel("milliseconds since the epoch began", fontsize=10, labelpad=1)
     axis.set_title(f"batches that are ready and wait (the queue takes {queue})", **SMALL)
+    axis.set_title("milliseconds since the epoch began", **{**SMALL, "loc": "right"})
 
 
 def _milliseconds(axis: Axes) -> None:
@@ -172,7 +176,7 @@ def _draw_sums(axis: Axes, spans: Spans) -> None:
             if width > 0.035 * longest:
                 _write(axis, left + width / 2, -place, f"{width:.3g}")
             left += width
-    axis.set(xlim=(0, 1.02 * longest), ylim=(-1.5, 0.5))
+    axis.set(xlim=(0, 1.02 * longest), ylim=(-1.5, 0.5), xticks=[])
     axis.set_yticks([0, -1], labels=["training", "a worker"])
     axis.tick_params(labelsize=9)
     several = f", of which {spans.workers} work side by side" if spans.workers > 1 else ""

@@ -1,5 +1,6 @@
 """What happened to every batch of a run, as spans of time: measured or simulated."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -50,6 +51,7 @@ class Spans:
         step_cores: float = 0.0,
         busy_cores: float | None = None,
     ):
+        self.__dict__.pop("_summary", None)  # of another run that was recorded before
         self._table = table.sort_values("start", kind="stable", ignore_index=True)
         self._table["seconds"] = self._table["stop"] - self._table["start"]
         self.workers, self.cores, self.queue = workers, cores, queue
@@ -98,6 +100,10 @@ class Spans:
             then milliseconds per batch: ``training: …`` for each kind of its lane (with
             "other": what ``fit`` does between steps) and ``workers: …`` for theirs.
         """
+        return self._summary.copy()
+
+    @functools.cached_property
+    def _summary(self) -> pd.Series:  # asked for many times, by the picture and the diagnosis
         rows = self.measured()
         training = rows[rows["lane"] == "training"]
         working = rows[rows["lane"].str.startswith("worker")]

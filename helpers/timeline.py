@@ -64,8 +64,9 @@ class Timeline(Spans):
     sequences: when and by whom a batch was made, and what the training did meanwhile (but
     not what happens in processes that Keras starts by another method than fork).
 
-    Record two epochs: in the first one the model is compiled and the workers start, so it is
-    left out of `summary`, `plot` and `diagnose` when there are more.
+    Record two epochs or more, of one ``fit``: in the first one the model is compiled and the
+    workers start, so it is left out of `summary`, `plot` and `diagnose` when there are more.
+    Batches are matched with steps in the order in which they were asked for.
 
     Parameters
     ----------

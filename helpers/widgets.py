@@ -92,7 +92,7 @@ class Playground(ipywidgets.VBox):
 def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
     # Little compression: on its way to the browser a picture costs less than squeezing it.
-    figure.savefig(file, format="png", dpi=100, pil_kwargs={"compress_level": 1})
+    figure.savefig(file, format="png", dpi=90, pil_kwargs={"compress_level": 1})
     return file.getvalue()
 
 

@@ -141,11 +141,11 @@ def test_threads_that_wait_for_pythons_lock_are_too_many(make):
 
 def test_a_queue_that_is_too_short_for_a_stutter(make):
     def stutter(image, rng):
-        time.sleep(0.3 if rng.random() < 1 / 50 else 0.0)
+        time.sleep(0.3 if rng.random() < 1 / 25 else 0.0)
         return image
 
     generator = make(augment=stutter, workers=4, max_queue_size=1)
-    found = watch(generator, step=0.03).diagnose()
+    found = watch(generator, step=0.03, epochs=4).diagnose()
     assert found.limit == "queue"
 
 
@@ -157,6 +157,13 @@ def test_a_simulated_run_is_diagnosed_like_a_measured_one():
     assert diagnose(slow).limit == "handing over"
     fast = diagnose(simulate(decode=0.01, step=0.05, workers=16, cores=16, batches=100))
     assert (fast.limit, fast.workers) == ("model", 1)
+
+
+def test_a_queue_that_leaves_workers_without_work_is_named():
+    run = simulate(decode=0.32, step=0.005, workers=16, cores=64, queue=10, batches=100)
+    assert "no more than 12 batches" in run.diagnose().text
+    run = simulate(decode=0.32, step=0.005, workers=12, cores=64, queue=10, batches=100)
+    assert "no more than" not in run.diagnose().text
 
 
 TIMES = st.floats(0.001, 0.2)

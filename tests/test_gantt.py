@@ -59,7 +59,8 @@ def lanes_axes(figure):
 
 
 def labels(axes):
-    return [label.get_text() for label in axes.get_yticklabels()]
+    texts = [text.get_text() for text in axes.texts]
+    return [text for text in texts if text == "training" or text.startswith("worker")]
 
 
 # ---- legible -------------------------------------------------------------------------------------
