@@ -34,7 +34,8 @@ ADVICE = {
     "itself needs about a millisecond for each",
     "too many workers": "the threads. They wait for each other, for Python holds a lock: use "
     "processes (use_multiprocessing=True), or one worker",
-    "queue": "the queue. On average batches come fast enough, but not evenly: raise max_queue_size",
+    "queue": "max_queue_size. A longer queue bridges the time of batches that come late, and lets "
+    "more workers work at once",
     "other programs": "nothing here. End what else keeps the cores busy, and measure again",
     "start of the epoch": "nothing about the speed. The queue is empty when an epoch begins: make "
     "epochs longer, or record more steps",
@@ -149,6 +150,8 @@ def find_limit(spans, costs: Costs, useful: int) -> str:
         return "too few workers"
     if predicted_wait(spans, costs, spans.workers) < LITTLE / 2:
         return "other programs" if others_cores(spans, costs) > LITTLE * spans.cores else "queue"
+    if _workers_wait_for_the_queue(spans, costs):
+        return "queue"
     if useful <= 2 * spans.workers and predicted_wait(spans, costs, useful) < LITTLE:
         return "too few workers"
     return NAMES[spans.typical_work().idxmax()]
@@ -174,6 +177,15 @@ def _threads_wait_for_each_other(spans, costs: Costs) -> bool:
     return stopped > 0.5 * computing and computing > 0.7 * costs.period and busy < 1.4 < spans.cores
 
 
+def _workers_wait_for_the_queue(spans, costs: Costs) -> bool:
+    """Whether more batches on their way at the same time would give all workers something to do."""
+    if spans.workers <= spans.queue + 2:
+        return False
+    now = predicted(spans, costs, spans.workers)["images/s"]
+    longer = predicted(spans, costs, spans.workers, queue=2 * spans.workers)["images/s"]
+    return longer > (1 + LITTLE) * now
+
+
 def useful_workers(spans, costs: Costs) -> int:
     """Smallest number of workers with which the run would be nearly as fast as with any."""
     best = predicted(spans, costs, WORKERS[-1])["images/s"]
@@ -190,8 +202,8 @@ def predicted_wait(spans, costs: Costs, workers: int) -> float:
     return run["training: wait (ms)"] / run.filter(like="training: ").sum()
 
 
-def predicted(spans, costs: Costs, workers: int) -> pd.Series:
-    """Summary of the run as it would be with another number of workers."""
+def predicted(spans, costs: Costs, workers: int, queue: int | None = None) -> pd.Series:
+    """Summary of the run as it would be with another number of workers, or another queue."""
     computing, waiting = worker_seconds(spans, costs)
     return simulate(
         read=waiting,
@@ -200,7 +212,7 @@ def predicted(spans, costs: Costs, workers: int) -> pd.Series:
         step=costs.step,
         workers=workers,
         cores=spans.cores,
-        queue=spans.queue,
+        queue=queue or spans.queue,
         step_cores=spans.step_cores,
         batches=100,
     ).summary()

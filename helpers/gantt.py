@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from helpers.spans import TRAINING, Spans, lane_order, ready_batches
+from helpers.spans import MAKING, TRAINING, Spans, lane_order, ready_batches
 
 # In pairs that colour-blind readers can tell apart; nothing else is as bright as the waiting.
 COLOURS = {
@@ -167,7 +167,10 @@ def _draw_sums(axis: Axes, spans: Spans) -> None:
     summary = spans.summary()
     training = {kind: summary[f"training: {kind} (ms)"] for kind in TRAINING}
     worker = dict(1000 * spans.typical_work())
-    parts = {"training": training, "workers": {k: worker[k] for k in COLOURS if k in worker}}
+    parts = {
+        "training": training,
+        "workers": {k: worker[k] for k in (*MAKING, "hand-over") if k in worker},
+    }
     longest = max(sum(widths.values()) for widths in parts.values())
     for place, widths in enumerate(parts.values()):
         left = 0.0

@@ -161,9 +161,13 @@ def test_a_simulated_run_is_diagnosed_like_a_measured_one():
 
 def test_a_queue_that_leaves_workers_without_work_is_named():
     run = simulate(decode=0.32, step=0.005, workers=16, cores=64, queue=10, batches=100)
+    assert run.diagnose().limit == "queue"
     assert "no more than 12 batches" in run.diagnose().text
     run = simulate(decode=0.32, step=0.005, workers=12, cores=64, queue=10, batches=100)
+    assert run.diagnose().limit == "decoding"
     assert "no more than" not in run.diagnose().text
+    run = simulate(decode=0.32, step=0.005, workers=16, cores=8, queue=10, batches=100)
+    assert run.diagnose().limit == "decoding"  # a longer queue would not help: all cores are busy
 
 
 TIMES = st.floats(0.001, 0.2)
