@@ -62,7 +62,9 @@ class Playground(ipywidgets.VBox):
         rows: Sequence[ipywidgets.Widget],
     ):
         self.controls = controls
-        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        self.picture = ipywidgets.Image(
+            format="png", layout={"max_width": "100%", "align_self": "flex-start"}
+        )
         self.words = ipywidgets.HTML()
         self._draw = draw
         super().__init__([*rows, self.picture, self.words])
