@@ -70,6 +70,11 @@ class Diagnosis(NamedTuple):
     __repr__ = __str__
 
 
+def named(limit: str) -> str:
+    """Limit as it stands in a sentence."""
+    return f"the {limit}" if limit in ("model", "queue") else limit
+
+
 class Costs(NamedTuple):
     """Seconds per batch, from a run's summary.
 
@@ -93,6 +98,11 @@ class Costs(NamedTuple):
     def period(self) -> float:
         """Seconds from one step to the next."""
         return self.wait + self.hand_over + self.step
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast training would be if it never stood still for data."""
+        return self.period / self.step
 
 
 def diagnose(spans) -> Diagnosis:
@@ -118,8 +128,7 @@ def diagnose(spans) -> Diagnosis:
     costs = costs_of(spans)
     useful = useful_workers(spans, costs)
     limit = find_limit(spans, costs, useful)
-    speedup = costs.period / costs.step
-    return Diagnosis(limit, speedup, useful, "\n".join(words(spans, costs, limit, useful)))
+    return Diagnosis(limit, costs.speedup, useful, "\n".join(words(spans, costs, limit, useful)))
 
 
 def costs_of(spans) -> Costs:
@@ -258,14 +267,13 @@ def words(spans, costs: Costs, limit: str, useful: int) -> list[str]:
     """Put the findings into sentences."""
     held = costs.wait + costs.hand_over
     rate = spans.summary()["images/s"]
-    speedup = costs.period / costs.step
     kind = "processes" if spans.processes else "threads"
     lines = [
         f"Training stands still for data {held / costs.period:.0%} of the time: "
         f"{1000 * held:.1f} of the {1000 * costs.period:.1f} ms from step to step.",
-        f"The limit is {'the ' if limit in ('model', 'queue') else ''}{limit}.",
-        f"If it never had to wait, training would be {speedup:.2g} times as fast at best "
-        f"({rate:,.0f} → {rate * speedup:,.0f} images/s).",
+        f"The limit is {named(limit)}.",
+        f"If it never had to wait, training would be {costs.speedup:.2g} times as fast at best "
+        f"({rate:,.0f} → {rate * costs.speedup:,.0f} images/s).",
     ]
     parts = spans.typical_work().sort_values(ascending=False)
     if len(parts):

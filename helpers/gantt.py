@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from helpers.diagnosis import named
 from helpers.spans import MAKING, TRAINING, Spans, lane_order, ready_batches
 
 # In pairs that colour-blind readers can tell apart; nothing else is as bright as the waiting.
@@ -27,6 +28,7 @@ WORDS = {
 }
 MOST_STEPS = 40  # more than this many are shown as a whole, and some of them large
 LARGE_STEPS = 24
+SMALL = {"fontsize": 10, "loc": "left", "pad": 4}  # a panel's title
 
 
 def plot_timeline(spans: Spans, title: str | None = None) -> Figure:
@@ -92,15 +94,11 @@ def plot_timeline(spans: Spans, title: str | None = None) -> Figure:
     return figure
 
 
-SMALL = {"fontsize": 10, "loc": "left", "pad": 4}
-
-
 def headline(spans: Spans) -> str:
     """Say in one line what the picture shows."""
-    diagnosis = spans.diagnose()
-    summary = spans.summary()
-    limit = f"limit: {'the ' if diagnosis.limit in ('model', 'queue') else ''}{diagnosis.limit}"
-    return f"Training stands still for data {summary['waiting (%)']:.0f} % of the time; {limit}"
+    waiting = f"{spans.summary()['waiting (%)']:.0f} %"
+    limit = named(spans.diagnose().limit)
+    return f"Training stands still for data {waiting} of the time; limit: {limit}"
 
 
 def _middle(rows: pd.DataFrame, steps: pd.DataFrame) -> tuple[float, float]:
@@ -167,12 +165,9 @@ def _draw_sums(axis: Axes, spans: Spans) -> None:
     summary = spans.summary()
     training = {kind: summary[f"training: {kind} (ms)"] for kind in TRAINING}
     worker = dict(1000 * spans.typical_work())
-    parts = {
-        "training": training,
-        "workers": {k: worker[k] for k in (*MAKING, "hand-over") if k in worker},
-    }
-    longest = max(sum(widths.values()) for widths in parts.values())
-    for place, widths in enumerate(parts.values()):
+    worker = {kind: worker[kind] for kind in (*MAKING, "hand-over") if kind in worker}
+    longest = max(sum(training.values()), sum(worker.values()))
+    for place, widths in enumerate((training, worker)):
         left = 0.0
         for kind, width in widths.items():
             axis.barh(-place, width, 0.84, left, color=COLOURS[kind])

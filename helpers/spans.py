@@ -147,7 +147,7 @@ class Spans:
         return diagnose(self)
 
     def save(self, path: str | Path) -> None:
-        """Write a trace in Chrome's format, which https://ui.perfetto.dev and TensorBoard open.
+        """Write a trace in Chrome's format, for viewers such as https://ui.perfetto.dev.
 
         Parameters
         ----------

@@ -103,10 +103,10 @@ class Timeline(Spans):
         self._arrange([], [])
 
     def __enter__(self):
+        self.model.make_train_function()
         self._recorder = Recorder()
         self._class = type(self.generator)
         self.generator.__class__ = watched_class(self._class, self._recorder)
-        self.model.make_train_function()
         self._train_function = self.model.train_function
         self._watched_function = watched_function(self._train_function, self._recorder)
         self.model.train_function = self._watched_function
