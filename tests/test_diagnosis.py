@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from helpers import MY_Generator, Timeline, diagnose, images, simulate
 
+pytestmark = pytest.mark.alone  # what else runs on the cores would be in the diagnosis
+
 
 class Sleeping(keras.Model):
     """A model whose step takes so many seconds, as on a GPU, and no core."""

@@ -7,6 +7,8 @@ import pytest
 
 from helpers import MY_Generator, compare_workers, time_epoch, timing
 
+pytestmark = pytest.mark.alone
+
 
 class Sleeping(keras.utils.PyDataset):
     """Batches of 10 images (the last has 4), each of which takes `delay` seconds to make."""
