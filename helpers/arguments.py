@@ -93,20 +93,23 @@ def seconds(name: str, value: float | None) -> float | None:
     """Check a time limit; None stands for no limit."""
     if value is None:
         return None
-    number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
-    if not number or not 0 < value <= threading.TIMEOUT_MAX:
+    if not _is_number(value) or not 0 < value <= threading.TIMEOUT_MAX:
         raise ValueError(f"{name} must be a positive number of seconds or None; received {value!r}")
     return float(value)
 
 
 def number(name: str, value: float, zero: bool = True) -> float:
     """Check a number that is not negative, and if `zero` is False not 0 either."""
-    if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
+    if not _is_number(value):
         raise TypeError(f"{name} must be a number; received {value!r}")
     if not (0 <= value < math.inf and (zero or value)):
         least = "0 or more" if zero else "more than 0"
         raise ValueError(f"{name} must be {least}; received {value!r}")
     return float(value)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
 def function(name: str, value, signature: str):

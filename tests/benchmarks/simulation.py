@@ -22,6 +22,7 @@ from speed import CORES, measure
 from tqdm import tqdm
 
 import helpers
+from helpers.diagnosis import costs_of
 
 GPU_SECONDS = 0.005
 FILE_SECONDS = 0.002
@@ -76,23 +77,18 @@ def watch(way, model):
 def cost_of_data(way):
     """Seconds per batch, from a run with one worker and a model that does nothing."""
     timeline = watch(way, sleeping_model(0))
-    seconds = timeline.summary() / 1000
-    making = seconds.filter(like="workers: ").drop("workers: ask (ms)", errors="ignore").sum()
+    costs = costs_of(timeline)
     return {
-        "read": max(making - timeline.batch_cpu, 0.0),
+        "read": max(costs.work.sum() - timeline.batch_cpu, 0.0),
         "decode": timeline.batch_cpu,
-        "hand_over": seconds["training: hand-over (ms)"],
+        "hand_over": costs.hand_over,
     }
 
 
 def cost_of_model(way, model):
     """Seconds per step, with what ``fit`` does between steps, and the cores it keeps busy."""
     timeline = watch(way, model)
-    seconds = timeline.summary() / 1000
-    return {
-        "step": seconds["training: step (ms)"] + seconds["training: other (ms)"],
-        "step_cores": timeline.step_cores,
-    }
+    return {"step": costs_of(timeline).step, "step_cores": timeline.step_cores}
 
 
 def medians(function, repeats):
