@@ -11,14 +11,17 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "datasets": ["ImageFiles", "load_cifar10", "load_folder", "load_sample"],
+        "packing": ["load_pack", "pack", "verify_pack"],
         "images": ["ImageError", "read_image", "resize_image"],
         "sequences": ["CIFAR10Sequence", "MY_Generator", "fit_generator"],
+        "resume": ["BackupAndResume"],
         "timing": ["compare_workers", "time_epoch"],
         "timeline": ["Timeline"],
         "spans": ["Spans"],
         "simulation": ["simulate"],
         "diagnosis": ["diagnose"],
         "gantt": ["plot_timeline"],
+        "footprint": ["MemoryUse"],
         "plots": [
             "plot_class_counts",
             "plot_history",

@@ -8,10 +8,16 @@ from numbers import Real
 
 import numpy as np
 
+from helpers.packs import PackedNames
+
 
 def samples(filenames: Sequence, labels: Sequence) -> tuple[list, np.ndarray]:
-    """Check file names and labels; both are copied, so nothing the caller does later matters."""
-    names = _list_of_names(filenames)
+    """Check file names and labels.
+
+    Both are copied, so nothing the caller does later matters; but names in a form for many
+    millions stay as they are.
+    """
+    names = _names(filenames)
     try:
         labels = np.array(labels)
     except ValueError as error:
@@ -25,16 +31,16 @@ def samples(filenames: Sequence, labels: Sequence) -> tuple[list, np.ndarray]:
     return names, labels
 
 
-def _list_of_names(filenames: Sequence) -> list:
-    if isinstance(filenames, np.ndarray):
-        filenames = filenames.tolist()  # numpy's own strings take five times as long to send
+def _names(filenames: Sequence) -> Sequence:
     if isinstance(filenames, (str, bytes, os.PathLike)) or not isinstance(filenames, Iterable):
         raise TypeError(
             f"image_filenames must be a list of files; received {filenames!r}. "
             f"helpers.load_folder(...) lists the files of a folder"
         )
-    names = list(filenames)
-    if not names:
+    strings = isinstance(filenames, np.ndarray) and filenames.dtype.kind in "UT"
+    compact = strings or isinstance(filenames, PackedNames)
+    names = filenames if compact else list(filenames)
+    if not len(names):
         raise ValueError("image_filenames is empty: there is nothing to load")
     if not isinstance(names[0], (str, os.PathLike)):
         raise TypeError(f"image_filenames must be names of files; the first one is {names[0]!r}")
@@ -110,6 +116,23 @@ def number(name: str, value: float, zero: bool = True) -> float:
 
 def _is_number(value) -> bool:
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+
+
+def shard(value: tuple[int, int] | None, samples: int, batch_size: int) -> tuple[int, int]:
+    """Check which of how many shares; None stands for the only one."""
+    try:
+        index, count = (0, 1) if value is None else value
+    except (TypeError, ValueError):
+        raise ValueError(f"shard must be (index, count) or None; received {value!r}") from None
+    count = whole_number("shard's count", count, at_least=1)
+    index = whole_number("shard's index", index, at_least=0, at_most=count - 1)
+    if samples < count or (batch_size == 1 and samples % count):
+        raise ValueError(
+            f"shard {value!r}: {samples} files in batches of {batch_size} cannot give each of "
+            f"{count} trainers the same number of batches, each with an image in it; add files, "
+            f"or leave some out"
+        )
+    return index, count
 
 
 def function(name: str, value, signature: str):

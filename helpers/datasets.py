@@ -5,6 +5,7 @@ A data set is a list of file names and their labels. No picture is read here.
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from helpers import cifar10
 from helpers.drawings import CLASS_NAMES, draw_picture
+from helpers.packs import PackedNames
 
 DATA_DIR = Path(__file__).resolve().parents[1] / "data"
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
@@ -25,22 +27,24 @@ class ImageFiles(NamedTuple):
 
     Attributes
     ----------
-    filenames : list of str
+    filenames : sequence of str
     labels : numpy.ndarray
         int64, as long as `filenames`, from 0 to ``len(class_names) - 1``.
     class_names : tuple of str
     """
 
-    filenames: list[str]
+    filenames: Sequence[str]
     labels: np.ndarray
     class_names: tuple[str, ...]
 
     def select(self, indices):
         """Return the files at `indices` (a sequence of int), in that order."""
         indices = np.asarray(indices, dtype=np.int64)
-        return self._replace(
-            filenames=[self.filenames[i] for i in indices], labels=self.labels[indices]
-        )
+        if isinstance(self.filenames, (PackedNames, np.ndarray)):
+            filenames = self.filenames[indices]
+        else:
+            filenames = [self.filenames[i] for i in indices]
+        return self._replace(filenames=filenames, labels=self.labels[indices])
 
     def shuffled(self, seed=0):
         """Return the files in a random order, the same for the same `seed`.
@@ -255,7 +259,7 @@ def _make_once(folder, make, is_whole, space):
         if is_whole(folder):
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder):
+        with locked(folder):
             if not is_whole(folder):  # another process may have made it while we waited
                 make(folder)
     except OSError as error:
@@ -269,7 +273,8 @@ def _make_once(folder, make, is_whole, space):
         raise OSError(error.errno, message) from error
 
 
-def _lock(folder):
+def locked(folder):
+    """Let one process at a time fill a folder; for a ``with`` block. The others wait for it."""
     lock = FileLock(f"{folder}.lock")
     try:
         return lock.acquire(timeout=0)

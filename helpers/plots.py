@@ -17,7 +17,8 @@ MOST_IMAGES = 64
 CELL_INCHES = 1.15
 
 
-def _figure(*args, **kwargs):
+def new_figure(*args, **kwargs):
+    """Make a figure and its axes, as ``plt.subplots`` does, for a function to return."""
     figure, axes = plt.subplots(*args, facecolor="white", layout="constrained", **kwargs)
     plt.close(figure)  # or a notebook would show it twice: when it is made, and when returned
     return figure, axes
@@ -57,7 +58,7 @@ def show_batch(batch, class_names=None, title=None) -> Figure:
     columns = min(8, math.ceil(math.sqrt(shown)) if shown < 16 else 8)
     rows = math.ceil(shown / columns)
     size = (max(columns * CELL_INCHES, 2.4), rows * (CELL_INCHES + 0.25) + 0.35)
-    figure, axes = _figure(rows, columns, figsize=size, squeeze=False)
+    figure, axes = new_figure(rows, columns, figsize=size, squeeze=False)
     _draw_images(axes, images, labels, class_names)
     height, width = images.shape[1:3]
     which = f"the first {shown} of {len(images)}" if shown < len(images) else f"{shown}"
@@ -101,7 +102,7 @@ def plot_class_counts(files, title="Images in each class") -> Figure:
         A bar for each class, with its number.
     """
     counts = np.bincount(files.labels, minlength=len(files.class_names))
-    figure, axis = _figure(figsize=(6, 0.28 * len(counts) + 0.9))
+    figure, axis = new_figure(figsize=(6, 0.28 * len(counts) + 0.9))
     bars = axis.barh(files.class_names, counts, color="tab:blue")
     axis.bar_label(bars, fmt="{:,.0f}", padding=3)
     axis.invert_yaxis()
@@ -126,7 +127,7 @@ def plot_history(history, title="Training") -> Figure:
         A panel for each metric, training and validation together.
     """
     metrics = [name for name in history.history if not name.startswith("val_")]
-    figure, axes = _figure(1, len(metrics), figsize=(4.2 * len(metrics), 3.2), squeeze=False)
+    figure, axes = new_figure(1, len(metrics), figsize=(4.2 * len(metrics), 3.2), squeeze=False)
     epochs = [epoch + 1 for epoch in history.epoch]
     for axis, name in zip(axes.flat, metrics, strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
@@ -156,7 +157,7 @@ def plot_workers(table: pd.DataFrame, title=None) -> Figure:
     matplotlib.figure.Figure
         Images per second over workers, with bars from the slowest to the fastest epoch.
     """
-    figure, axis = _figure(figsize=(6.4, 3.8))
+    figure, axis = new_figure(figsize=(6.4, 3.8))
     groups = [name for name in ("what", "kind") if name in table]
     for name, rows in table.groupby(groups, sort=False):
         below = rows["images/s"] - rows["slowest"]

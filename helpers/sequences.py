@@ -21,6 +21,7 @@ from helpers import arguments
 from helpers import workers as loaders
 from helpers.images import BatchRequest, ImageError, load_batch
 from helpers.memory import BatchMemory
+from helpers.packs import PackedNames
 
 DTYPES = ("float32", "uint8")
 SHUFFLING, AUGMENTING = 0, 1  # first part of each seed, so that no two uses share their numbers
@@ -87,6 +88,9 @@ class MY_Generator(keras.utils.PyDataset):
     ----------
     image_filenames : sequence of str or os.PathLike
         Image files of any kind that `helpers.read_image` reads, grey or colour, of any size.
+        A list is copied. The compact forms for many millions are not: a numpy array of
+        strings (of the type `numpy.dtypes.StringDType`, or of fixed width), and the names of
+        `helpers.load_pack`. Leave such an array as it is.
     labels : sequence
         A label for each file: an array of shape (files,) or (files, ...).
     batch_size : int
@@ -115,7 +119,8 @@ class MY_Generator(keras.utils.PyDataset):
     workers : int
         Threads, or with `use_multiprocessing` processes, that prepare batches ahead of the
         training. 0 and 1 mean none. (Keep to 1 within a ``tf.distribute`` strategy, where
-        Keras 3.15 delivers batches twice that its queue held when an epoch ended.)
+        Keras 3.15 delivers batches twice that its queue held when an epoch ended. On JAX and
+        PyTorch, where it does so too, one is what you get, with a warning.)
     use_multiprocessing : bool
         Prepare the batches in `workers` processes, which write them into memory that this
         process shares. They start with the first batch, and end with `close` or a ``with``
@@ -127,7 +132,16 @@ class MY_Generator(keras.utils.PyDataset):
         Seconds after which a batch that a process does not deliver is an error, and the
         process is ended.
     executor : concurrent.futures.Executor, optional
-        Where to make the batches instead: any executor, such as a Dask cluster's.
+        Where to make the batches instead: any executor, such as a Dask cluster's,
+        ``client.get_executor()``. It is asked for `workers` batches at a time. What travels
+        is each picture at its own size or resized, whichever is smaller.
+    shard : tuple of int, optional
+        ``(index, count)``: this generator is one of `count`, numbered from 0, which share
+        every epoch between them, each on a host of its own. Step by step their batches
+        together are the batch of one generator with `count` times the `batch_size`. All get
+        the same files, `seed` and `batch_size`, and ``fit(..., shuffle=False)``. In the last
+        step shares differ by one image if `count` does not divide the number of files; on JAX,
+        where Keras 3.15 would then train on wrong gradients without a word, that is an error.
 
     Attributes
     ----------
@@ -166,9 +180,17 @@ class MY_Generator(keras.utils.PyDataset):
         max_queue_size: int = 10,
         timeout: float | None = 120.0,
         executor: concurrent.futures.Executor | None = None,
+        shard: tuple[int, int] | None = None,
     ):
         self.filenames, self.labels = arguments.samples(image_filenames, labels)
         self.batch_size = arguments.whole_number("batch_size", batch_size, at_least=1)
+        self.shard = arguments.shard(shard, len(self.filenames), self.batch_size)
+        left_over = len(self.filenames) % self.shard[1]
+        if left_over and keras.backend.backend() == "jax":
+            raise ValueError(
+                f"shard {shard!r} of {len(self.filenames)} files: Keras needs equal shares on JAX; "
+                f"leave {left_over} of them out"
+            )
         self.image_size = arguments.image_size(image_size)
         self.dtype = arguments.choice("dtype", arguments.dtype_name(dtype), DTYPES)
         self.on_error = arguments.choice("on_error", on_error, ("raise", "skip"))
@@ -177,6 +199,7 @@ class MY_Generator(keras.utils.PyDataset):
         self.augment = arguments.function("augment", augment, "of (image, rng)")
         self.timeout = arguments.seconds("timeout", timeout)
         self.epoch = 0
+        self._first_batch = 0
         self.skipped: dict[str, str] = {}
         self._skipped_this_epoch: set[str] = set()
         self._in_epoch = False
@@ -205,16 +228,9 @@ class MY_Generator(keras.utils.PyDataset):
         # In work, in the queue, and in the hands of Keras, TensorFlow and the training step.
         self._memory.most_kept = self.workers + self.max_queue_size + 4
         self._use_loader(self._make_loader(processes))
-        if self.workers > 1:
-            try:
-                multiprocessing.Lock()  # as Keras's thread pool will
-            except OSError as error:
-                self.workers = 1
-                warnings.warn(
-                    f"Keras cannot start threads ({error}; is /dev/shm full?), so batches are "
-                    f"made one at a time",
-                    stacklevel=3,
-                )
+        if self.workers > 1 and (reason := _reason_for_one_thread()):
+            self.workers = 1
+            warnings.warn(f"batches are made one at a time: {reason}", stacklevel=3)
 
     def _make_loader(self, processes: bool) -> loaders.Loader:
         if self._executor is not None:
@@ -253,13 +269,35 @@ class MY_Generator(keras.utils.PyDataset):
     def __exit__(self, *exception):
         self.close()
 
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches in a whole epoch, the short last one included."""
+        return -(-len(self.filenames) // (self.batch_size * self.shard[1]))
+
+    def start_at(self, epoch: int, batch: int = 0) -> None:
+        """Go on where an earlier run ended; `helpers.BackupAndResume` calls this.
+
+        Parameters
+        ----------
+        epoch : int
+            What to set `epoch` to.
+        batch : int
+            Batches of that epoch that were used already. Until the epoch ends, ``len`` and
+            ``[]`` are about the others.
+        """
+        epoch = arguments.whole_number("epoch", epoch, at_least=0)
+        most = self.batches_per_epoch - 1
+        self._first_batch = arguments.whole_number("batch", batch, at_least=0, at_most=most)
+        self.epoch = epoch
+
     def __len__(self) -> int:
         """Batches in an epoch, the short last one included."""
-        return -(-len(self.filenames) // self.batch_size)
+        return self.batches_per_epoch - self._first_batch
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `index` of the current epoch."""
-        return self.batch(self.epoch, index)
+        index = arguments.whole_number("index", index, at_least=-sys.maxsize)
+        return self.batch(self.epoch, index + self._first_batch if index >= 0 else index)
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `index` of any epoch.
@@ -269,7 +307,8 @@ class MY_Generator(keras.utils.PyDataset):
         epoch : int
             Epoch, from 0. Without `shuffle` and `augment` every epoch is the same.
         index : int
-            Batch in that epoch, from 0 to ``len(self) - 1``; negative counts from the end.
+            Batch in that epoch, from 0 to ``batches_per_epoch - 1``; negative counts from the
+            end.
 
         Returns
         -------
@@ -291,12 +330,11 @@ class MY_Generator(keras.utils.PyDataset):
         """
         epoch = arguments.whole_number("epoch", epoch, at_least=0)
         index = arguments.whole_number("index", index, at_least=-sys.maxsize)
-        if not -len(self) <= index < len(self):
-            raise IndexError(
-                f"batch {index} asked for; there are {len(self)}, 0 to {len(self) - 1}"
-            )
-        samples = self._samples(epoch, index % len(self))
-        loaded = self._load(self._request(epoch, index % len(self), samples))
+        count = self.batches_per_epoch
+        if not -count <= index < count:
+            raise IndexError(f"batch {index} asked for; there are {count}, 0 to {count - 1}")
+        samples = self.samples(epoch, index % count)
+        loaded = self._load(self._request(epoch, index % count, samples))
         for error in loaded.errors:
             self.skipped[error.filename] = error.reason
             self._skipped_this_epoch.add(error.filename)
@@ -322,7 +360,7 @@ class MY_Generator(keras.utils.PyDataset):
         ImageError
             If a file cannot be read (with ``on_error="skip"`` it is left out).
         """
-        for sample in self._samples(epoch, index):
+        for sample in self.samples(epoch, index):
             try:
                 loaded = load_batch(self._request(epoch, index, np.array([sample])))
             except ImageError:
@@ -331,20 +369,44 @@ class MY_Generator(keras.utils.PyDataset):
             else:
                 yield os.fspath(self.filenames[sample]), loaded.images[0], self.labels[sample]
 
-    def _load(self, request: BatchRequest) -> loaders.LoadedBatch:
-        return self._loader.load(request)  # a method, so that `helpers.timeline` can look on
+    def samples(self, epoch: int, index: int) -> np.ndarray:
+        """Which samples are in a batch.
 
-    def _samples(self, epoch: int, index: int) -> np.ndarray:
-        """Numbers of the samples in a batch."""
-        start = index * self.batch_size
-        stop = min(start + self.batch_size, len(self.filenames))
+        Parameters
+        ----------
+        epoch : int
+            Epoch, from 0.
+        index : int
+            Batch in that epoch, from 0.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64 array of shape (images,): positions in the list of files.
+        """
+        shard, count = self.shard
+        first, end = self._step_start(index), self._step_start(index + 1)
+        start = first + (end - first) * shard // count
+        stop = first + (end - first) * (shard + 1) // count
         if self.shuffle:
             return self._order(epoch)[start:stop]
         return np.arange(start, stop)
 
+    def _load(self, request: BatchRequest) -> loaders.LoadedBatch:
+        return self._loader.load(request)  # a method, so that `helpers.timeline` can look on
+
+    def _step_start(self, index: int) -> int:
+        """Where a step of all trainers together begins in the epoch's order.
+
+        The last step begins early enough to have an image for each of them.
+        """
+        files, (_, count) = len(self.filenames), self.shard
+        steps_left = self.batches_per_epoch - index
+        return min(index * self.batch_size * count, files - count * steps_left)
+
     def _request(self, epoch: int, index: int, samples: np.ndarray) -> BatchRequest:
         return BatchRequest(
-            filenames=[os.fspath(self.filenames[sample]) for sample in samples],
+            filenames=self._filenames(samples),
             image_size=self.image_size,
             dtype=self.dtype,
             augment=self.augment,
@@ -353,7 +415,13 @@ class MY_Generator(keras.utils.PyDataset):
             else (),
             skip_errors=self.on_error == "skip",
             name=f"batch {index} of epoch {epoch}",
+            folder=os.getcwd(),  # noqa: PTH109 - a string, as fast as can be
         )
+
+    def _filenames(self, samples: np.ndarray) -> PackedNames | list[str]:
+        if isinstance(self.filenames, PackedNames):
+            return self.filenames[samples]
+        return [str(os.fspath(self.filenames[sample])) for sample in samples]
 
     def on_epoch_begin(self) -> None:
         """Note that an epoch began; Keras calls this."""
@@ -366,6 +434,7 @@ class MY_Generator(keras.utils.PyDataset):
         prepare the new epoch's batches before they call that.
         """
         self.epoch += 1
+        self._first_batch = 0
         if self.shuffle:
             self._order(self.epoch)
         # Keras looks at the first batches, and ends an epoch that never began, before `fit`.
@@ -387,6 +456,20 @@ class MY_Generator(keras.utils.PyDataset):
             f"MY_Generator({len(self.filenames):,} files, {len(self):,} batches of "
             f"{self.batch_size}, {height}×{width}, {self.dtype})"
         )
+
+
+def _reason_for_one_thread() -> str | None:
+    """Why Keras cannot prepare batches in threads of its own, if it cannot."""
+    if (backend := keras.backend.backend()) != "tensorflow":
+        return (
+            f"on {backend}, Keras 3.15 looks at a batch before it trains, and would train twice "
+            f"on those that its threads made meanwhile"
+        )
+    try:
+        multiprocessing.Lock()  # as Keras's thread pool will
+    except OSError as error:
+        return f"Keras cannot start threads ({error}; is /dev/shm full?)"
+    return None
 
 
 def epoch_order(seed: int, count: int, epoch: int) -> np.ndarray:

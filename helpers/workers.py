@@ -5,13 +5,22 @@ import math
 import os
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Callable
 
 import cloudpickle
 import numpy as np
 
-from helpers.images import BatchRequest, LoadedBatch, load_batch
+from helpers.images import (
+    AugmentError,
+    BatchRequest,
+    ImageError,
+    LoadedBatch,
+    expanded,
+    load_batch,
+    load_smallest,
+)
 from helpers.memory import BatchMemory
 from helpers.pool import Pool, WorkerDiedError
 
@@ -72,12 +81,6 @@ class Loader:
     def _load(self, request: BatchRequest) -> LoadedBatch:
         return load_batch(request, self.memory.empty(len(request.filenames)))
 
-    def _copy(self, loaded: LoadedBatch) -> LoadedBatch:
-        """Put a batch that came by value into memory that TensorFlow need not copy."""
-        images = self.memory.empty(len(loaded.images))
-        images[...] = loaded.images
-        return loaded._replace(images=images)
-
     def _start_timer(self, seconds: float) -> None:
         self._timer = threading.Timer(seconds, self._rest_if_idle)
         self._timer.daemon = True
@@ -101,9 +104,10 @@ class ExecutorLoader(Loader):
     memory : BatchMemory
         Where batches are put.
     executor : concurrent.futures.Executor
-        Makes them. Each travels by value.
+        Makes them. The pictures travel as they are smallest; see `load_smallest`.
     timeout : float or None
-        Seconds to wait for a batch; None waits for ever.
+        Seconds to wait for a batch; None waits for ever. A batch that nobody has begun is then
+        withdrawn; a worker that is stuck is the executor's to end.
     """
 
     def __init__(
@@ -114,12 +118,35 @@ class ExecutorLoader(Loader):
         self.timeout = timeout
 
     def _load(self, request: BatchRequest) -> LoadedBatch:
-        future = self.executor.submit(load_batch, request)
-        done, _ = concurrent.futures.wait([future], self.timeout)
-        if not done:
+        try:
+            future = self.executor.submit(_load_anew, request, uuid.uuid4().hex)
+            done, _ = concurrent.futures.wait([future], self.timeout)
+            smallest = future.result() if done else None
+        except (ImageError, AugmentError):
+            raise
+        except Exception as error:
+            raise RuntimeError(
+                f"the executor did not make {describe(request)} ({type(error).__name__}: {error}). "
+                f"Do its workers still run, and a cluster's scheduler? Is the system out of "
+                f"memory, or does augment or a picture crash Python?"
+            ) from error
+        if smallest is None:
             future.cancel()
-            raise _timeout_error(request, self.timeout)
-        return self._copy(future.result())
+            raise _timeout_error(
+                request,
+                self.timeout,
+                "Is the disk slow, or a worker stuck? Are a cluster's workers or scheduler gone?",
+            )
+        return expanded(smallest, request, self.memory.empty(len(request.filenames)))
+
+
+def _load_anew(request: BatchRequest, call: str) -> bytes:
+    """Load a batch, in an executor.
+
+    Dask takes two calls with equal arguments for one, and keeps an error as long as anybody
+    does: a batch would fail again after its file was mended. So each `call` has its own name.
+    """
+    return load_smallest(request)
 
 
 class ProcessLoader(Loader):
@@ -197,6 +224,12 @@ class ProcessLoader(Loader):
             f"a picture crash Python? {death}"
         )
 
+    def _copy(self, loaded: LoadedBatch) -> LoadedBatch:
+        """Put a batch that came by value into memory that TensorFlow need not copy."""
+        images = self.memory.empty(len(loaded.images))
+        images[...] = loaded.images
+        return loaded._replace(images=images)
+
     def _running_pool(self) -> Pool:
         with self._lock:
             if self._closed:
@@ -223,10 +256,12 @@ def describe(request: BatchRequest) -> str:
     return f"{request.name} of {len(request.filenames)} files, from {first} to {last}"
 
 
-def _timeout_error(request: BatchRequest, timeout: float) -> TimeoutError:
+def _timeout_error(
+    request: BatchRequest, timeout: float, causes: str = "Is the disk slow, or a worker stuck?"
+) -> TimeoutError:
     return TimeoutError(
-        f"nothing came within {timeout:g} s of {describe(request)}. Is the disk slow, or a worker "
-        f"stuck? Raise timeout= if batches may take so long."
+        f"nothing came within {timeout:g} s of {describe(request)}. {causes} Raise timeout= if "
+        f"batches may take so long."
     )
 
 

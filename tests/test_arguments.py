@@ -58,6 +58,13 @@ def refused(error, received):
         ("workers", 2.5, TypeError, "2.5"),
         ("use_multiprocessing", "no", TypeError, "'no'"),
         ("max_queue_size", 0, ValueError, "0"),
+        ("shard", 1, ValueError, "1"),
+        ("shard", (0,), ValueError, "(0,)"),
+        ("shard", (2, 2), ValueError, "2"),
+        ("shard", (-1, 2), ValueError, "-1"),
+        ("shard", (0, 0), ValueError, "0"),
+        ("shard", (0.0, 2), TypeError, "0.0"),
+        ("shard", (0, 3), ValueError, "3 trainers"),
         ("timeout", 0, ValueError, "0"),
         ("timeout", -1, ValueError, "-1"),
         ("timeout", "x", ValueError, "'x'"),
@@ -70,6 +77,11 @@ def test_a_wrong_argument_is_named_with_the_value_received(name, value, error, r
     with pytest.raises(error, match=re.escape(received)) as raised:
         MY_Generator(**{**arguments, name: value})
     assert name in str(raised.value)
+
+
+def test_single_images_must_divide_among_the_shards():
+    with pytest.raises(ValueError, match=r"3 files in batches of 1 .* 2 trainers"):
+        MY_Generator(["a.png"] * 3, [0] * 3, 1, shard=(0, 2))
 
 
 def test_a_list_of_no_files_says_where_files_come_from():

@@ -1,5 +1,6 @@
 import io
 import json
+import math
 import os
 import pickle
 import struct
@@ -28,7 +29,9 @@ from helpers.images import (
     ImageError,
     LoadedBatch,
     aligned_empty,
+    expanded,
     load_batch,
+    load_smallest,
     read_image,
     resize_image,
 )
@@ -677,6 +680,7 @@ def test_load_batch_of_uint8_rounds(scratch_file, shape, image_size, kind):
     scratch_file.write_bytes(encode(Image.fromarray(image), "BMP"))
     (row,), *_ = load_batch(BatchRequest([str(scratch_file)], image_size, "uint8"))
     assert row.dtype == np.uint8
+    np.testing.assert_array_equal(row, np.rint(255 * resize_image(image, image_size)))
     expected = 255 * reference(image, image_size)
     assert np.abs(row - np.rint(expected)).max() <= 1
     clear = np.abs(expected % 1 - 0.5) > 0.003  # neither this side of one half nor that
@@ -882,6 +886,96 @@ def test_time_for_a_file_that_is_skipped_is_counted(pictures, broken, tmp_path, 
     assert len(loaded.positions) == len(pictures)
     # All but the last file were opened; how long the last one took goes to what comes next.
     assert loaded.times.seconds["read"] >= 0.01 * (len(names) - 1)
+
+
+# ---- over a network ------------------------------------------------------------------------------
+
+
+def travelled(request):
+    """The batch, by way of a network; and the arrays that travelled."""
+    smallest = load_smallest(request)
+    loaded = expanded(smallest, request, aligned_empty(request.shape, request.dtype))
+    return loaded, pickle.loads(smallest).images
+
+
+def mirror_and_darken(image, rng):
+    return (image[:, ::-1] * rng.uniform(0.2, 1)).astype(image.dtype)
+
+
+@given(
+    shape=sizes,
+    image_size=sizes,
+    kind=kinds,
+    dtype=st.sampled_from(["float32", "uint8"]),
+    augment=st.sampled_from([None, mirror_and_darken]),
+)
+@example(shape=(9, 9), image_size=(9, 9), kind="noise", dtype="float32", augment=None)
+@example(shape=(9, 9), image_size=(9, 9), kind="noise", dtype="uint8", augment=None)
+@example(shape=(6, 12), image_size=(9, 8), kind="noise", dtype="uint8", augment=None)
+@settings(max_examples=60, deadline=None)
+def test_the_smaller_picture_travels_and_becomes_the_same_bytes(
+    scratch_file, shape, image_size, kind, dtype, augment
+):
+    scratch_file.write_bytes(encode(Image.fromarray(paint(kind, *shape, seed=5)), "BMP"))
+    seeds = [(1, 2), (3, 4)]
+    request = BatchRequest([str(scratch_file)] * 2, image_size, dtype, augment, seeds)
+    loaded, arrays = travelled(request)
+    expected = load_batch(request)
+    assert loaded.images.dtype == dtype and loaded.images.shape == expected.images.shape
+    assert loaded.images.tobytes() == expected.images.tobytes()
+    assert (loaded.positions, loaded.errors) == (expected.positions, [])
+    resized = expected.images[0].nbytes
+    own = resized if augment else math.prod(shape) * 3
+    assert [array.nbytes for array in arrays] == [min(own, resized)] * 2
+
+
+def test_what_travels_has_little_beside_the_pictures(pictures):
+    request = BatchRequest(pictures * 40, (200, 200))
+    own = 40 * sum(np.asarray(Image.open(name).convert("RGB")).nbytes for name in pictures)
+    assert own < len(load_smallest(request)) < own + 200 * 100 + 1000
+
+
+@pytest.mark.parametrize("place", [0, 2, 5])
+def test_files_left_out_do_not_travel(pictures, broken, place):
+    names = [*pictures[:place], broken, *pictures[place:]]
+    request = BatchRequest(names, SIZE, skip_errors=True)
+    loaded, arrays = travelled(request)
+    expected = load_batch(request)
+    assert len(arrays) == 5
+    assert loaded.positions == expected.positions
+    assert [error.filename for error in loaded.errors] == [broken]
+    assert loaded.images.tobytes() == expected.images.tobytes()
+
+
+def test_what_cannot_travel_raises_as_load_batch_does(pictures, broken):
+    def fail(image, rng):
+        raise KeyError("brightness")
+
+    for request in (
+        BatchRequest([*pictures, broken], SIZE),
+        BatchRequest([broken], SIZE, skip_errors=True),
+        BatchRequest(pictures, SIZE, augment=fail, seeds=[(0,)] * 5),
+    ):
+        with pytest.raises((ImageError, RuntimeError)) as expected:
+            load_batch(request)
+        with pytest.raises(type(expected.value)) as caught:
+            load_smallest(request)
+        assert str(caught.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("load", [load_batch, lambda request: travelled(request)[0]])
+def test_names_begin_in_the_folder_of_the_request(pictures, tmp_path, monkeypatch, load):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    relative = [Path(name).name for name in pictures]
+    expected = load_batch(BatchRequest(pictures, SIZE)).images
+    for names, folder in ((relative, str(tmp_path)), (pictures, str(elsewhere))):
+        loaded = load(BatchRequest(names, SIZE, folder=folder))
+        np.testing.assert_array_equal(loaded.images, expected)
+    with pytest.raises(ImageError) as caught:
+        load(BatchRequest(["gone.png"], SIZE, folder=str(tmp_path)))
+    assert caught.value.filename == "gone.png"  # as the user called it
 
 
 # ---- aligned_empty and imports -------------------------------------------------------------------

@@ -13,16 +13,22 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EVERY_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 
 
-def requirement_lines():
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+def requirement_lines(folder="."):
+    lines = (ROOT / folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def test_every_requirement_has_an_exact_version_and_a_reason():
     *pinned, last = requirement_lines()
     assert last == "-e ."
-    for line in pinned:
-        assert re.fullmatch(r"[\w-]+==[\w.]+ +# \S.*", line), line
+    for line in [*pinned, *requirement_lines("notebooks"), *requirement_lines("tests/benchmarks")]:
+        assert re.fullmatch(r"[\w\[\],-]+==[\w.]+ +# \S.*", line), line
+
+
+def test_the_workflow_for_windows_runs_the_readmes_test_command():
+    (command,) = re.findall(r"^pip install .* && pytest.*$", README, re.MULTILINE)
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert f"- run: {command}\n" in workflow
 
 
 def test_what_the_package_needs_is_pinned():

@@ -30,6 +30,7 @@ from helpers.images import LoadedBatch
 from helpers.sequences import epoch_order
 
 SIZE = (6, 7)
+PROCESSES = {"workers": 2, "use_multiprocessing": True}
 Generator = partial(MY_Generator, image_size=SIZE)
 
 
@@ -394,6 +395,28 @@ def test_file_names_of_any_kind(pictures, checksums, as_given):
     assert [note(*generator[index]) for index in range(2)] == [checksums[:2], checksums[2:3]]
 
 
+COMPACT = {"StringDType": np.dtypes.StringDType(), "fixed width": np.str_}
+
+
+@pytest.mark.parametrize("dtype", COMPACT.values(), ids=COMPACT)
+def test_an_array_of_names_is_not_copied_or_looked_through(pictures, checksums, dtype):
+    names = np.array(pictures, dtype)
+    generator = Generator(names, range(70), 8, shuffle=True)
+    assert generator.filenames is names
+    assert samples_of(fit(generator)[0]) == list(checksums)
+    assert {type(name) for name in generator._request(0, 0, np.arange(3)).filenames} == {str}
+
+
+def test_relative_names_mean_this_programs_folder(pictures, checksums, monkeypatch):
+    generator = Generator(pictures, range(70), 70, **PROCESSES)
+    with generator:
+        generator[0]  # the workers start here
+        monkeypatch.chdir(Path(pictures[0]).parent)
+        elsewhere = Generator([Path(name).name for name in pictures], range(70), 70)
+        elsewhere._use_loader(generator._loader)
+        assert note(*elsewhere[0]) == checksums
+
+
 # ---- yours to keep ------------------------------------------------------------------------------
 
 
@@ -562,6 +585,106 @@ def test_a_failing_augmentation_names_the_file(pictures):
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
 
+# ---- shares of several trainers ------------------------------------------------------------------
+
+
+@st.composite
+def shared_epochs(draw):
+    """Files, batch size and trainers, such that each step has an image for each trainer."""
+    trainers = draw(st.integers(1, 5))
+    batch_size = draw(st.integers(1, 7))
+    files = draw(st.integers(trainers, 69))
+    return (files // trainers * trainers if batch_size == 1 else files), batch_size, trainers
+
+
+@given(shared_epochs(), st.booleans(), st.integers(0, 3))
+def test_shards_share_every_epoch(sizes, shuffle, epoch):
+    files, batch_size, trainers = sizes
+    names = [str(number) for number in range(files)]
+    shards = [
+        Generator(names, range(files), batch_size, shuffle=shuffle, shard=(index, trainers))
+        for index in range(trainers)
+    ]
+    together = Generator(names, range(files), batch_size * trainers, shuffle=shuffle)
+    assert {len(shard) for shard in shards} == {len(together)}
+    seen = []
+    for step in range(len(together)):
+        shares = [shard.samples(epoch, step) for shard in shards]
+        assert all(1 <= len(share) <= batch_size for share in shares)
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+        if files % (batch_size * trainers) in (0, *range(trainers, files)):
+            np.testing.assert_array_equal(np.concatenate(shares), together.samples(epoch, step))
+        seen += np.concatenate(shares).tolist()
+    expected = epoch_order(0, files, epoch).tolist() if shuffle else list(range(files))
+    assert seen == expected
+
+
+def test_shards_through_fit(pictures):
+    shards = [
+        Generator(pictures, range(70), 4, shuffle=True, shard=(index, 3), workers=index)
+        for index in range(3)
+    ]
+    epochs = [fit(shard, epochs=2) for shard in shards]
+    for epoch in range(2):
+        shares = [set(numbers_of(of_shard[epoch])) for of_shard in epochs]
+        assert sum(map(len, shares)) == 70
+        assert set.union(*shares) == set(range(70))
+        assert {len(of_shard[epoch]) for of_shard in epochs} == {6}
+
+
+def test_augmentation_does_not_depend_on_the_shard(pictures):
+    alone = Generator(pictures, range(70), 4, shuffle=True, augment=draw)
+    drawn = numbers_drawn(alone, 1)
+    for index in range(2):
+        shard = Generator(pictures, range(70), 2, shuffle=True, augment=draw, shard=(index, 2))
+        assert numbers_drawn(shard, 1).items() <= drawn.items()
+
+
+# ---- going on where an earlier run ended ---------------------------------------------------------
+
+
+@given(st.integers(1, 69), st.integers(1, 9), st.data())
+def test_start_at_leaves_out_what_was_used(count, batch_size, data):
+    generator = Generator([str(n) for n in range(count)], range(count), batch_size, shuffle=True)
+    whole = len(generator)
+    first = data.draw(st.integers(0, whole - 1))
+    generator.start_at(3, first)
+    assert (generator.epoch, len(generator), generator.batches_per_epoch) == (
+        3,
+        whole - first,
+        whole,
+    )
+    generator.on_epoch_end()
+    assert (generator.epoch, len(generator)) == (4, whole)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_rest_of_an_epoch_and_then_whole_ones(pictures, workers):
+    def make():
+        return Generator(pictures, range(70), 8, shuffle=True, augment=draw, workers=workers)
+
+    class GoOn(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            generator.start_at(2, 5)
+
+    expected = fit(make(), epochs=3)
+    generator = make()
+    recorder.forget()
+    with pytest.warns(UserWarning, match="ran out of data"):
+        recorder.fit(generator, epochs=2, shuffle=False, verbose=0, callbacks=[NewEpochs(), GoOn()])
+    assert recorder.epochs == [expected[1][5:], expected[2]]
+    generator.start_at(2, 5)
+    assert note(*generator[0]) == expected[1][5]
+    assert note(*generator[-1]) == expected[1][-1]
+    assert note(*generator.batch(2, 0)) == expected[1][0]
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(-1, 0), (0, -1), (0, 9), (0, 100)])
+def test_a_start_that_does_not_exist(pictures, epoch, batch):
+    with pytest.raises(ValueError, match="must be at"):
+        Generator(pictures, range(70), 8).start_at(epoch, batch)
+
+
 # ---- workers ------------------------------------------------------------------------------------
 
 
@@ -571,13 +694,12 @@ class Listening(Executor):
     def __init__(self):
         self.sizes = []
 
-    def submit(self, function, request):
-        self.sizes.append(len(pickle.dumps((function, request))))
+    def submit(self, function, request, *others):
+        self.sizes.append(len(pickle.dumps((function, request, others))))
         future = Future()
         count = len(request.filenames)
-        future.set_result(
-            LoadedBatch(np.zeros(request.shape, request.dtype), range(count), [], None)
-        )
+        black = np.zeros(request.shape, request.dtype)
+        future.set_result(pickle.dumps(LoadedBatch(black, range(count), [], None)))
         return future
 
 
@@ -618,9 +740,6 @@ def generator_of_pids(pictures, **how):
 def all_end(processes):
     """Whether all processes end in time."""
     return wait_until(lambda: not any(map(is_alive, processes)))
-
-
-PROCESSES = {"workers": 2, "use_multiprocessing": True}
 
 
 @pytest.mark.slow
@@ -738,7 +857,7 @@ def test_the_users_executor_is_used_and_left_alone(pictures, checksums):
 
 def test_a_batch_that_never_comes_is_an_error(pictures):
     class Silent(Listening):
-        def submit(self, function, request):
+        def submit(self, function, *arguments):
             return Future()
 
     generator = Generator(pictures[:4], range(4), 2, executor=Silent(), timeout=0.05)

@@ -809,6 +809,7 @@ for workers in (1, 2):
     with child(code, *pictures) as process:
         output, errors = process.communicate(timeout=300)
     assert output.splitlines() == [str([[16, 16, 16, 16, 6]] * 2)] * 2, errors
+    assert errors.count("batches are made one at a time") == 1
 
 
 # ---- lanes and clocks ----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from conftest import is_alive, wait_until
 
-from helpers.images import BatchRequest, ImageError, LoadedBatch, load_batch
+from helpers.images import AugmentError, BatchRequest, ImageError, LoadedBatch, load_batch
 from helpers.worker_process import run_worker
 
 pytestmark = pytest.mark.skipif(
@@ -175,7 +175,7 @@ def test_an_error_of_augment_is_named_with_its_own_lines(pictures):
 
     with worker(divide) as (_, channel):
         error = channel.ask(BatchRequest(pictures[:5], (9, 8), seeds=SEEDS))
-    assert type(error) is RuntimeError
+    assert type(error) is AugmentError
     assert pictures[0] in str(error) and "ZeroDivisionError" in str(error)
     assert "in divide" in error.__notes__[0]
 

@@ -251,6 +251,61 @@ def test_a_timeout_withdraws_a_batch_that_nobody_began(filenames):
     assert begun == []
 
 
+def exit_at_once(image, rng):
+    os._exit(1)
+
+
+def test_a_batch_that_kills_its_executor_is_named_with_its_files(filenames):
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as processes:
+        loader = ExecutorLoader(memory_for(), processes, 60)
+        with pytest.raises(RuntimeError, match="did not make batch 3 of 5 files") as caught:
+            loader.load(request_for(filenames, augment=exit_at_once, name="batch 3"))
+    assert isinstance(caught.value.__cause__, concurrent.futures.BrokenExecutor)
+    for part in (filenames[0], filenames[-1], "BrokenProcessPool", "memory", "augment"):
+        assert part in str(caught.value)
+
+
+def test_a_batch_that_an_executor_withdraws_is_named(filenames):
+    class Withdrawing(concurrent.futures.Executor):
+        """As a cluster's does when its scheduler is gone."""
+
+        def submit(self, function, *arguments):
+            future = concurrent.futures.Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    with pytest.raises(RuntimeError, match="did not make batch 3 of 5 files") as caught:
+        ExecutorLoader(memory_for(), Withdrawing(), 60).load(request_for(filenames, name="batch 3"))
+    assert "CancelledError" in str(caught.value) and "scheduler" in str(caught.value)
+
+
+def test_an_executor_that_was_shut_down_says_so(filenames):
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        pass
+    message = "did not make a batch of 5 files.*cannot schedule new futures after shutdown"
+    with pytest.raises(RuntimeError, match=message):
+        ExecutorLoader(memory_for(), threads, 60).load(request_for(filenames))
+
+
+def test_no_two_calls_of_an_executor_are_equal(filenames):
+    """Dask would take the second for the first, with its error or what was then in the files."""
+    calls = []
+
+    class Listening(concurrent.futures.ThreadPoolExecutor):
+        def submit(self, *call):
+            calls.append(call)
+            return super().submit(*call)
+
+    for _ in range(2):  # of the same generator, or of another
+        with Listening(1) as executor:
+            loader = ExecutorLoader(memory_for(), executor, 60)
+            for _ in range(2):
+                loader.load(request_for(filenames))
+    assert len({call[2] for call in calls}) == 4
+
+
 def test_closing_a_loader_leaves_the_executor_alone(filenames):
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
         loader = ExecutorLoader(memory_for(), threads, None)
