@@ -4,7 +4,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import keras
 import pytest
-from conftest import write_picture
+from conftest import unchanged, write_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,8 +105,9 @@ def test_a_slow_augment_is_the_limit(make):
 def test_batches_that_are_pickled_are_limited_by_the_hand_over(make):
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as executor:
-        generator = make(executor=executor, workers=2, image_size=(600, 600))
-        found = watch(generator, step=0.001).diagnose()
+        for _ in range(2):  # the executor's processes start in the first run
+            generator = make(executor=executor, workers=2, image_size=(400, 400), augment=unchanged)
+            found = watch(generator, step=0.001).diagnose()
     assert found.limit == "handing over"
 
 
