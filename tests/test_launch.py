@@ -67,9 +67,21 @@ def test_trainers_of_several_devices_end_when_their_launcher_is_killed(tmp_path,
     assert len(gone) == len(trainers) == 2
 
 
-def test_trainers_that_die_always_are_given_up(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(launch, "TRAINER", [sys.executable, "-c", "raise SystemExit('no disk')"])
-    with pytest.raises(RuntimeError, match=r"failed 3 times, last because trainer . ended with no"):
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        ("raise SystemExit('no disk')", "no disk"),
+        ("import os; os._exit(3)", "no word"),
+        ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
+    ],
+)
+def test_trainers_that_die_always_are_given_up(tmp_path, monkeypatch, capfd, code, how):
+    if how == "SIGKILL" and sys.platform == "win32":
+        pytest.skip("there is no SIGKILL")
+    monkeypatch.setattr(launch, "TRAINER", [sys.executable, "-c", code])
+    with pytest.raises(
+        RuntimeError, match=rf"failed 3 times, last because trainer . ended with {how}"
+    ):
         launch.launch(tmp_path, 2, 32, 1)
     assert "try 3 of 3" in capfd.readouterr().out
 
