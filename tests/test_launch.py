@@ -95,6 +95,34 @@ def test_trainers_that_hang_are_ended(tmp_path, monkeypatch):
     assert not [it for it in psutil.Process().children() if asleep in it.cmdline()]
 
 
+def test_trainers_that_report_are_given_more_time_than_the_longest_silence(tmp_path, monkeypatch):
+    code = "import time\nfor _ in range(6):\n    print('epoch', flush=True)\n    time.sleep(0.5)\n"
+    monkeypatch.setattr(launch, "TRAINER", [sys.executable, "-c", f"{code}raise SystemExit('end')"])
+    monkeypatch.setattr(launch, "SILENCE", 2.0)
+    monkeypatch.setattr(launch, "TRIES", 1)
+    with pytest.raises(RuntimeError, match="ended with end"):
+        launch.launch(tmp_path, 1, 32, 1)
+
+
+def test_the_table_counts_the_images_that_two_trainers_share(tmp_path, monkeypatch):
+    def result(samples, weight):
+        return {
+            "samples": np.array(samples),
+            "weights": np.array([0.0, weight]),
+            "seconds": np.array([9.0, 1.0, 2.0, 3.0]),
+            "steps": 2,
+            "batch": 2,
+        }
+
+    runs = iter([[result([0, 1, 2], 1.0), result([2, 3, 1], 1.5)], [result([0, 1, 2, 3], 1.25)]])
+    monkeypatch.setattr(launch, "launch", lambda *arguments: next(runs))
+    table = launch.compare(tmp_path)
+    assert list(table["shared"]) == [2, 2, 0]
+    assert list(table["images"]) == [3, 3, 4]
+    assert list(table["difference"]) == [0.25, 0.25, 0.0]
+    assert list(table["s/epoch"]) == [2.0, 2.0, 2.0]  # the first is left out
+
+
 def test_the_launcher_does_not_import_a_framework():
     code = "import sys, helpers.launch; print(*{'jax', 'keras', 'tensorflow'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""
