@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
-from helpers import plots
-from helpers.datasets import DATA_DIR, ImageFiles, load_cifar10, load_folder, load_sample
-from helpers.images import ImageError
+from helpers.datasets.folders import DATA_DIR, ImageFiles, load_cifar10, load_folder, load_sample
+from helpers.images.batches import ImageError
+from helpers.plotting import plots
 from helpers.quiet import quiet_tensorflow
 
 TRAINING_SIZE = (32, 32)  # CIFAR-10's own
@@ -113,7 +113,7 @@ def _small_network(image_size: tuple[int, int], classes: int):
 def _train(train: ImageFiles, test: ImageFiles, options: argparse.Namespace):
     import keras
 
-    from helpers.sequences import MY_Generator
+    from helpers.generators.my_generator import MY_Generator
 
     keras.utils.set_random_seed(0)
     make = partial(
@@ -139,7 +139,7 @@ def _time(files: ImageFiles, options: argparse.Namespace):
     """Time both classes with one process and with many."""
     import pandas as pd
 
-    from helpers.sequences import CIFAR10Sequence, MY_Generator
+    from helpers.generators.my_generator import CIFAR10Sequence, MY_Generator
 
     print(f"\nTiming one process against {options.workers}, at 200×200")
     model = _small_network(TIMING_SIZE, len(files.class_names))
@@ -175,7 +175,7 @@ def _time(files: ImageFiles, options: argparse.Namespace):
 
 
 def _time_class(make, options: argparse.Namespace, model):
-    from helpers.timing import compare_workers
+    from helpers.profiling.timing import compare_workers
 
     compare = partial(compare_workers, make, workers=[1], processes=[options.workers])
     table = compare(repeats=REPEATS)

@@ -8,7 +8,7 @@ from numbers import Real
 
 import numpy as np
 
-from helpers.packs import PackedNames
+from helpers.images.packs import PackedNames
 
 
 def samples(filenames: Sequence, labels: Sequence) -> tuple[list, np.ndarray]:

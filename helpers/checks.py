@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from tqdm import tqdm  # unlike tqdm.auto, it shows nothing before the delay
 
-from helpers.datasets import DATA_DIR
+from helpers.datasets.folders import DATA_DIR
 
 PYTHON_VERSIONS = ((3, 11), (3, 14))  # from, and before
 LIBRARIES = ("keras", "tensorflow", "numpy", "opencv-python-headless", "scikit-image", "matplotlib")

@@ -413,7 +413,7 @@ def train():
         from helpers import quiet_tensorflow
         quiet_tensorflow()
         from helpers import MY_Generator
-        from helpers.timing import Arrivals
+        from helpers.profiling.timing import Arrivals
 
         files = sys.argv[1:]
         options = {"image_size": (9, 9), "augment": negative, "workers": 2}
@@ -445,5 +445,6 @@ def test_nothing_is_left_and_nothing_is_said_at_the_end(files, tmp_path):
 
 
 def test_the_package_does_not_need_dask():
-    code = "import sys, helpers.sequences; assert not {'dask', 'distributed'} & set(sys.modules)"
+    code = "import sys, helpers.generators.my_generator; "
+    code += "assert not {'dask', 'distributed'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=100)

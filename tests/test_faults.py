@@ -30,9 +30,10 @@ import psutil
 import pytest
 from jupyter_client.manager import KernelManager
 
-from helpers import MY_Generator, pool
-from helpers.timing import Arrivals
-from helpers.workers import IDLE_SECONDS, TRIES
+from helpers import MY_Generator
+from helpers.loading import pool
+from helpers.loading.loaders import IDLE_SECONDS, TRIES
+from helpers.profiling.timing import Arrivals
 
 # A signal could not end a fit that hangs, since it waits within TensorFlow.
 pytestmark = [
@@ -102,7 +103,7 @@ def engine(mark):
     found = []
     for process in processes(mark):
         with contextlib.suppress(psutil.Error):
-            if "helpers.worker_process" in process.cmdline():
+            if "helpers.loading.worker_process" in process.cmdline():
                 found.append((process.create_time(), process.pid, process))
     found = [process for _, _, process in sorted(found)]
     servers = [process for process in found if is_server(process)]
@@ -225,7 +226,7 @@ import numpy as np
 import psutil
 
 from helpers import CIFAR10Sequence, MY_Generator
-from helpers.timing import Arrivals
+from helpers.profiling.timing import Arrivals
 
 FILES = sorted(str(path) for path in Path(sys.argv[1]).iterdir())
 NUMBERS = list(range(len(FILES)))
@@ -743,7 +744,7 @@ def test_two_programs_at_once(start):
 MANY = """
 import json
 
-from helpers import workers
+from helpers.loading import loaders as workers
 
 workers.IDLE_SECONDS = 1.0
 LARGE = dict(image_size=(280, 200), workers=16, use_multiprocessing=True, max_queue_size=32)
@@ -860,7 +861,7 @@ def test_keras_does_the_same_as_with_a_plain_sequence(files, use):
 START_METHODS = """
 import multiprocessing
 
-from helpers import pool
+from helpers.loading import pool
 
 factor = 0.5
 

@@ -22,7 +22,16 @@ def test_importing_the_package_loads_nothing_heavy():
     assert not [name for name in loaded if name.startswith("helpers.")]
 
 
-@pytest.mark.parametrize("module", ["images", "memory", "worker_process", "pool", "workers"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "images.batches",
+        "loading.memory",
+        "loading.worker_process",
+        "loading.pool",
+        "loading.loaders",
+    ],
+)
 def test_what_a_worker_imports_is_numpy_and_opencv(module):
     heavy, _ = modules_after(f"import helpers.{module}")
     assert heavy == ["cv2", "numpy"]
@@ -31,8 +40,8 @@ def test_what_a_worker_imports_is_numpy_and_opencv(module):
 def test_a_name_loads_its_own_module_only():
     heavy, loaded = modules_after("from helpers import read_image")
     assert heavy == ["cv2", "numpy"]
-    others = {f"helpers.{name}" for name in ("datasets", "sequences", "timing", "plots", "checks")}
-    assert "helpers.images" in loaded
+    others = {f"helpers.{name}" for name in ("datasets", "generators", "profiling", "plotting")}
+    assert "helpers.images.batches" in loaded
     assert not others & loaded
 
 

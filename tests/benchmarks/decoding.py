@@ -14,7 +14,7 @@ import time
 
 import cv2
 
-from helpers.images import BatchRequest, aligned_empty, load_batch, read_image, resize_image
+from helpers.images.batches import BatchRequest, aligned_empty, load_batch, read_image, resize_image
 
 SIZE = (200, 200)
 

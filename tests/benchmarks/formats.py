@@ -27,7 +27,8 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from tqdm import tqdm
 
 import helpers
-from helpers import packing, packs
+from helpers.datasets import packing
+from helpers.images import packs
 
 SAMPLES = {32: 50_000, 256: 1_000}  # of each height and width; about 150 and 200 MB
 READS = 512

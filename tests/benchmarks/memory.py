@@ -28,7 +28,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import helpers
-from helpers.footprint import MemoryUse
+from helpers.profiling.footprint import MemoryUse
 
 SIDE = 200  # pixels
 PROCESSES = {"workers": 2, "use_multiprocessing": True}

@@ -16,7 +16,7 @@ import numpy as np
 from speed import CORES, measure, print_goals, summarize, through_fit
 
 import helpers
-from helpers.packing import pack
+from helpers.datasets.packing import pack
 
 OPTIONS = {
     "one process": {},

@@ -22,7 +22,7 @@ from speed import CORES, measure
 from tqdm import tqdm
 
 import helpers
-from helpers.diagnosis import costs_of
+from helpers.profiling.diagnosis import costs_of
 
 GPU_SECONDS = 0.005
 FILE_SECONDS = 0.002

@@ -20,8 +20,8 @@ import psutil
 from tqdm import tqdm
 
 from helpers import load_sample
-from helpers.images import BatchRequest, load_batch
-from helpers.pool import Pool
+from helpers.images.batches import BatchRequest, load_batch
+from helpers.loading.pool import Pool
 
 
 def ours(workers, request):
@@ -44,7 +44,7 @@ def loky(workers, request):
 def forkserver(workers, request):
     """Return the same for the standard library, with the decoder loaded in advance."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["helpers.images"])
+    context.set_forkserver_preload(["helpers.images.batches"])
     pool = concurrent.futures.ProcessPoolExecutor(workers, context)
     return lambda: pool.submit(load_batch, request).result(60), pool.shutdown
 

@@ -82,8 +82,8 @@ def measure(files, repeats):
 
 def stopwatch_share(files):
     """Percent of the time for a batch that its own stopwatch takes."""
-    from helpers.images import BatchRequest, aligned_empty, load_batch
-    from helpers.laps import Laps
+    from helpers.images.batches import BatchRequest, aligned_empty, load_batch
+    from helpers.images.laps import Laps
 
     request = BatchRequest(files.filenames[:32], (200, 200))
     memory = aligned_empty(request.shape, request.dtype)

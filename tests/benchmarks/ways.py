@@ -13,7 +13,7 @@ import tensorflow as tf
 from decoding import SIZE, Pictures, requests
 
 from helpers import CIFAR10Sequence, MY_Generator
-from helpers.images import aligned_empty, load_batch
+from helpers.images.batches import aligned_empty, load_batch
 
 
 def installed(package):

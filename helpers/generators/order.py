@@ -1,0 +1,603 @@
+"""The data generators: CIFAR10Sequence as the article has it, MY_Generator for real work."""
+
+import atexit
+import concurrent.futures
+import functools
+import gc
+import multiprocessing
+import os
+import socket
+import sys
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import numpy as np
+from skimage.io import imread
+from skimage.transform import resize
+
+from helpers import arguments
+from helpers.images.batches import BatchRequest, ImageError, load_batch
+from helpers.images.packs import PackedNames
+from helpers.loading import loaders
+from helpers.loading.memory import BatchMemory
+
+DTYPES = ("float32", "uint8")
+SHUFFLING, AUGMENTING = 0, 1  # first part of each seed, so that no two uses share their numbers
+
+
+@atexit.register
+def _free_unfinished_iterators() -> None:
+    """Let a program end that an exception, or Ctrl-C, stopped in the middle of ``fit``.
+
+    Without workers TensorFlow 2.21 asks for batches in a thread of its own. If a traceback
+    keeps that thread's iterator alive until Python is gone, the process waits for it for
+    ever; so the last traceback is let go of while Python still runs.
+    """
+    for name in ("last_exc", "last_value", "last_traceback"):
+        if hasattr(sys, name):
+            setattr(sys, name, None)
+    gc.collect()
+
+
+class CIFAR10Sequence(keras.utils.PyDataset):
+    """The textbook generator: a batch is read from image files when it is asked for.
+
+    This is the article's class, mended just enough to run on Keras 3. It is kept simple and
+    slow: the baseline of every timing.
+
+    Parameters
+    ----------
+    x_set : sequence of str
+        Image files, all of the same number of channels.
+    y_set : sequence
+        A label for each file.
+    batch_size : int
+        Images in a batch.
+    **kwargs
+        ``workers``, ``use_multiprocessing`` and ``max_queue_size`` of
+        `keras.utils.PyDataset`.
+    """
+
+    def __init__(self, x_set, y_set, batch_size, **kwargs):
+        super().__init__(**kwargs)
+        self.x, self.y = x_set, y_set
+        self.batch_size = batch_size
+
+    def __len__(self):
+        """Batches in an epoch, the short last one included."""
+        return int(np.ceil(len(self.x) / self.batch_size))
+
+    def __getitem__(self, idx):
+        """Batch `idx`: float64 images of shape (images, 200, 200, channels), and labels."""
+        window = slice(idx * self.batch_size, (idx + 1) * self.batch_size)
+        images = [resize(imread(file_name), (200, 200)) for file_name in self.x[window]]
+        return np.array(images), np.array(self.y[window])
+
+
+class MY_Generator(keras.utils.PyDataset):
+    """Batches of image files for ``model.fit``, ``evaluate`` and ``predict``.
+
+    A batch is a function of (seed, epoch, index) and of nothing else: the same bytes come
+    with any number of workers, threads or processes, in whatever order they are asked for.
+    Every sample comes exactly once an epoch, the short last batch included. An array that
+    was handed out, or any slice of it, never changes afterwards.
+
+    Parameters
+    ----------
+    image_filenames : sequence of str or os.PathLike
+        Image files of any kind that `helpers.read_image` reads, grey or colour, of any size.
+        A list is copied. The compact forms for many millions are not: a numpy array of
+        strings (of the type `numpy.dtypes.StringDType`, or of fixed width), and the names of
+        `helpers.load_pack`. Leave such an array as it is.
+    labels : sequence
+        A label for each file: an array of shape (files,) or (files, ...).
+    batch_size : int
+        Images in a batch; the last one of an epoch may have fewer.
+    image_size : tuple of int
+        Height and width, in pixels, that every image is resized to.
+    dtype : {"float32", "uint8"}
+        "float32" gives values from 0 to 1, equal to within 1e-5 to
+        ``skimage.transform.resize(image, image_size, mode="edge")``; "uint8" gives 0 to
+        255, a quarter of the memory, for a model that starts with
+        ``keras.layers.Rescaling(1 / 255)``.
+    shuffle : bool
+        Draw a new order of samples for each epoch. (``fit(shuffle=True)`` only shuffles the
+        order of whole batches.)
+    seed : int
+        Decides the order of samples and the random numbers of `augment`.
+    augment : callable, optional
+        ``augment(image, rng)`` gets each resized image, of shape (height, width, 3), and a
+        `numpy.random.Generator` that depends on (seed, epoch, sample) only; it returns an
+        image of the same shape and kind, and may change the one it got.
+    on_error : {"raise", "skip"}
+        What to do with a file that cannot be read: raise `helpers.ImageError`, or leave it
+        out. Files left out are listed in `skipped` and warned about once an epoch. (A batch
+        none of whose files can be read is an error all the same: training on an empty batch
+        turns the weights of a BatchNormalization layer into NaN.)
+    workers : int
+        Threads, or with `use_multiprocessing` processes, that prepare batches ahead of the
+        training. 0 and 1 mean none. (Keep to 1 within a ``tf.distribute`` strategy, where
+        Keras 3.15 delivers batches twice that its queue held when an epoch ended. On JAX and
+        PyTorch, where it does so too, one is what you get, with a warning.)
+    use_multiprocessing : bool
+        Prepare the batches in `workers` processes, which write them into memory that this
+        process shares. They start with the first batch, and end with `close` or a ``with``
+        block, with Python, or five seconds after the last batch. A batch whose process dies
+        is made again by another. (On Windows threads do it.)
+    max_queue_size : int
+        Batches that are prepared ahead, at most.
+    timeout : float or None
+        Seconds after which a batch that a process does not deliver is an error, and the
+        process is ended.
+    executor : concurrent.futures.Executor, optional
+        Where to make the batches instead: any executor, such as a Dask cluster's,
+        ``client.get_executor()``. It is asked for `workers` batches at a time. What travels
+        is each picture at its own size or resized, whichever is smaller.
+    shard : tuple of int, optional
+        ``(index, count)``: this generator is one of `count`, numbered from 0, which share
+        every epoch between them, each on a host of its own. Step by step their batches
+        together are the batch of one generator with `count` times the `batch_size`. All get
+        the same files, `seed` and `batch_size`, and ``fit(..., shuffle=False)``. In the last
+        step shares differ by one image if `count` does not divide the number of files; on JAX,
+        where Keras 3.15 would then train on wrong gradients without a word, that is an error.
+
+    Attributes
+    ----------
+    epoch : int
+        Counts the calls of `on_epoch_end`. Keras makes one before the first epoch of each
+        ``fit``, too. Set it to go on where an earlier run ended.
+    skipped : dict of str to str
+        File names that were left out, each with the reason.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong; the message says what was received.
+
+    Examples
+    --------
+    >>> train, test = helpers.load_sample()
+    >>> generator = MY_Generator(train.filenames, train.labels, 32, shuffle=True)
+    >>> model.fit(generator, epochs=3)
+    """
+
+    def __init__(
+        self,
+        image_filenames: Sequence[str | os.PathLike],
+        labels: Sequence,
+        batch_size: int,
+        *,
+        image_size: tuple[int, int] = (200, 200),
+        dtype: str = "float32",
+        shuffle: bool = False,
+        seed: int = 0,
+        augment: Callable | None = None,
+        on_error: str = "raise",
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+        timeout: float | None = 120.0,
+        executor: concurrent.futures.Executor | None = None,
+        shard: tuple[int, int] | None = None,
+    ):
+        self.filenames, self.labels = arguments.samples(image_filenames, labels)
+        self.batch_size = arguments.whole_number("batch_size", batch_size, at_least=1)
+        self.shard = arguments.shard(shard, len(self.filenames), self.batch_size)
+        left_over = len(self.filenames) % self.shard[1]
+        if left_over and keras.backend.backend() == "jax":
+            raise ValueError(
+                f"shard {shard!r} of {len(self.filenames)} files: Keras needs equal shares on JAX; "
+                f"leave {left_over} of them out"
+            )
+        self.image_size = arguments.image_size(image_size)
+        self.dtype = arguments.choice("dtype", arguments.dtype_name(dtype), DTYPES)
+        self.on_error = arguments.choice("on_error", on_error, ("raise", "skip"))
+        self.shuffle = arguments.yes_or_no("shuffle", shuffle)
+        self.seed = arguments.whole_number("seed", seed, at_least=0, at_most=2**32 - 1)
+        self.augment = arguments.function("augment", augment, "of (image, rng)")
+        self.timeout = arguments.seconds("timeout", timeout)
+        self.epoch = 0
+        self._first_batch = 0
+        self.skipped: dict[str, str] = {}
+        self._skipped_this_epoch: set[str] = set()
+        self._in_epoch = False
+        self._close_loader = None
+        # Two orders are kept: at the turn of an epoch, batches of both may be asked for.
+        self._order = functools.lru_cache(2)(
+            functools.partial(epoch_order, self.seed, len(self.filenames))
+        )
+        self._memory = BatchMemory((self.batch_size, *self.image_size, 3), self.dtype)
+        self._executor = executor
+        super().__init__()
+        self.set_workers(workers, use_multiprocessing, max_queue_size)
+
+    def set_workers(
+        self, workers: int, use_multiprocessing: bool = False, max_queue_size: int = 10
+    ):
+        """Choose who prepares the batches; the parameters are those of the class.
+
+        Keras itself only ever sees threads. With processes, each of its threads hands its
+        batch to one of ours and waits, so the order and the queue stay Keras's own, and
+        the attribute ``use_multiprocessing``, which Keras reads, stays False.
+        """
+        self.workers = arguments.whole_number("workers", workers, at_least=0)
+        self.max_queue_size = arguments.whole_number("max_queue_size", max_queue_size, at_least=1)
+        processes = arguments.yes_or_no("use_multiprocessing", use_multiprocessing) and workers > 0
+        # In work, in the queue, and in the hands of Keras, TensorFlow and the training step.
+        self._memory.most_kept = self.workers + self.max_queue_size + 4
+        self._use_loader(self._make_loader(processes))
+        if self.workers > 1 and (reason := _reason_for_one_thread()):
+            self.workers = 1
+            warnings.warn(f"batches are made one at a time: {reason}", stacklevel=3)
+
+    def _make_loader(self, processes: bool) -> loaders.Loader:
+        if self._executor is not None:
+            return loaders.ExecutorLoader(self._memory, self._executor, self.timeout)
+        if processes and not hasattr(socket, "send_fds"):
+            warnings.warn(
+                "worker processes need Linux or macOS; threads make the batches instead. If "
+                "augment is slow Python, pass executor=, such as loky.get_reusable_executor()",
+                stacklevel=4,
+            )
+        elif processes:
+            return loaders.ProcessLoader(
+                self._memory, self.workers, self._memory.most_kept, self.timeout, self.augment
+            )
+        return loaders.Loader(self._memory)
+
+    def _use_loader(self, loader: loaders.Loader) -> None:
+        if self._close_loader is not None:
+            self._close_loader()
+        self._loader = loader
+        # Called by the next change, when the generator is garbage (but TensorFlow 2.21 keeps
+        # whatever ``fit`` ever read from), and when Python ends.
+        self._close_loader = weakref.finalize(self, loader.close)
+
+    def close(self) -> None:
+        """End this generator's processes, and give back memory that is kept for batches.
+
+        Batches that are asked for later are made in the thread that asks. Without `close`
+        the processes end when no batch was asked for during five seconds, and with Python.
+        """
+        self._use_loader(self._make_loader(processes=False))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches in a whole epoch, the short last one included."""
+        return -(-len(self.filenames) // (self.batch_size * self.shard[1]))
+
+    def start_at(self, epoch: int, batch: int = 0) -> None:
+        """Go on where an earlier run ended; `helpers.BackupAndResume` calls this.
+
+        Parameters
+        ----------
+        epoch : int
+            What to set `epoch` to.
+        batch : int
+            Batches of that epoch that were used already. Until the epoch ends, ``len`` and
+            ``[]`` are about the others.
+        """
+        epoch = arguments.whole_number("epoch", epoch, at_least=0)
+        most = self.batches_per_epoch - 1
+        self._first_batch = arguments.whole_number("batch", batch, at_least=0, at_most=most)
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches in an epoch, the short last one included."""
+        return self.batches_per_epoch - self._first_batch
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `index` of the current epoch."""
+        index = arguments.whole_number("index", index, at_least=-sys.maxsize)
+        return self.batch(self.epoch, index + self._first_batch if index >= 0 else index)
+
+    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `index` of any epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Epoch, from 0. Without `shuffle` and `augment` every epoch is the same.
+        index : int
+            Batch in that epoch, from 0 to ``batches_per_epoch - 1``; negative counts from the
+            end.
+
+        Returns
+        -------
+        images : numpy.ndarray
+            Array of shape (images, height, width, 3) and type `dtype`, on a 64-byte boundary.
+        labels : numpy.ndarray
+            Array of shape (images, ...).
+
+        Raises
+        ------
+        IndexError
+            If there is no such batch.
+        ImageError
+            If a file cannot be read (with ``on_error="skip"``: if no file of the batch can).
+        TimeoutError
+            If a process does not deliver the batch within `timeout` seconds.
+        RuntimeError
+            If `augment` fails, or if three processes die over this batch.
+        """
+        epoch = arguments.whole_number("epoch", epoch, at_least=0)
+        index = arguments.whole_number("index", index, at_least=-sys.maxsize)
+        count = self.batches_per_epoch
+        if not -count <= index < count:
+            raise IndexError(f"batch {index} asked for; there are {count}, 0 to {count - 1}")
+        samples = self.samples(epoch, index % count)
+        loaded = self._load(self._request(epoch, index % count, samples))
+        for error in loaded.errors:
+            self.skipped[error.filename] = error.reason
+            self._skipped_this_epoch.add(error.filename)
+        return loaded.images, self.labels[samples[loaded.positions]]
+
+    def preview(self, epoch: int, index: int) -> Iterator[tuple[str, np.ndarray, object]]:
+        """Make a batch image by image, to look at it.
+
+        This thread does it, no worker is started, and nothing is noted in `skipped`.
+
+        Parameters
+        ----------
+        epoch, index : int
+            As for `batch`.
+
+        Yields
+        ------
+        tuple
+            File name, image of shape (height, width, 3) as the model gets it, and label.
+
+        Raises
+        ------
+        ImageError
+            If a file cannot be read (with ``on_error="skip"`` it is left out).
+        """
+        for sample in self.samples(epoch, index):
+            try:
+                loaded = load_batch(self._request(epoch, index, np.array([sample])))
+            except ImageError:
+                if self.on_error == "raise":
+                    raise
+            else:
+                yield os.fspath(self.filenames[sample]), loaded.images[0], self.labels[sample]
+
+    def samples(self, epoch: int, index: int) -> np.ndarray:
+        """Which samples are in a batch.
+
+        Parameters
+        ----------
+        epoch : int
+            Epoch, from 0.
+        index : int
+            Batch in that epoch, from 0.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64 array of shape (images,): positions in the list of files.
+        """
+        shard, count = self.shard
+        first, end = self._step_start(index), self._step_start(index + 1)
+        start = first + (end - first) * shard // count
+        stop = first + (end - first) * (shard + 1) // count
+        if self.shuffle:
+            return self._order(epoch)[start:stop]
+        return np.arange(start, stop)
+
+    def _load(self, request: BatchRequest) -> loaders.LoadedBatch:
+        return self._loader.load(request)  # a method, for `helpers.Timeline` to look on
+
+    def _step_start(self, index: int) -> int:
+        """Where a step of all trainers together begins in the epoch's order.
+
+        The last step begins early enough to have an image for each of them.
+        """
+        files, (_, count) = len(self.filenames), self.shard
+        steps_left = self.batches_per_epoch - index
+        return min(index * self.batch_size * count, files - count * steps_left)
+
+    def _request(self, epoch: int, index: int, samples: np.ndarray) -> BatchRequest:
+        return BatchRequest(
+            filenames=self._filenames(samples),
+            image_size=self.image_size,
+            dtype=self.dtype,
+            augment=self.augment,
+            seeds=[(AUGMENTING, self.seed, epoch, int(sample)) for sample in samples]
+            if self.augment
+            else (),
+            skip_errors=self.on_error == "skip",
+            name=f"batch {index} of epoch {epoch}",
+            folder=os.getcwd(),  # noqa: PTH109 - a string, as fast as can be
+        )
+
+    def _filenames(self, samples: np.ndarray) -> PackedNames | list[str]:
+        if isinstance(self.filenames, PackedNames):
+            return self.filenames[samples]
+        return [str(os.fspath(self.filenames[sample])) for sample in samples]
+
+    def on_epoch_begin(self) -> None:
+        """Note that an epoch began; Keras calls this."""
+        self._in_epoch = True
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next epoch: a new order if `shuffle`, new numbers for `augment`.
+
+        Keras calls this. It must not wait for `on_epoch_begin`: Keras's threads start to
+        prepare the new epoch's batches before they call that.
+        """
+        self.epoch += 1
+        self._first_batch = 0
+        if self.shuffle:
+            self._order(self.epoch)
+        # Keras looks at the first batches, and ends an epoch that never began, before `fit`.
+        if self._in_epoch and self._skipped_this_epoch:
+            names = sorted(self._skipped_this_epoch)
+            self._skipped_this_epoch.clear()
+            more = ", …" if len(names) > 3 else ""
+            warnings.warn(
+                f"{len(names)} of {len(self.filenames)} files could not be read and were left "
+                f"out of epoch {self.epoch - 1}: {', '.join(names[:3])}{more} "
+                f"(all, with reasons, in .skipped)",
+                stacklevel=2,
+            )
+        self._in_epoch = False
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        return (
+            f"MY_Generator({len(self.filenames):,} files, {len(self):,} batches of "
+            f"{self.batch_size}, {height}×{width}, {self.dtype})"
+        )
+
+
+def _reason_for_one_thread() -> str | None:
+    """Why Keras cannot prepare batches in threads of its own, if it cannot."""
+    if (backend := keras.backend.backend()) != "tensorflow":
+        return (
+            f"on {backend}, Keras 3.15 looks at a batch before it trains, and would train twice "
+            f"on those that its threads made meanwhile"
+        )
+    try:
+        multiprocessing.Lock()  # as Keras's thread pool will
+    except OSError as error:
+        return f"Keras cannot start threads ({error}; is /dev/shm full?)"
+    return None
+
+
+def epoch_order(seed: int, count: int, epoch: int) -> np.ndarray:
+    """Order of the samples in an epoch: a permutation that depends on (seed, epoch) only.
+
+    Parameters
+    ----------
+    seed, epoch : int
+        Decide the order.
+    count : int
+        Number of samples.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 array of shape (count,) with each of 0 … count - 1 once.
+    """
+    return np.random.default_rng((SHUFFLING, seed, epoch)).permutation(count)
+
+
+def fit_generator(
+    model: keras.Model,
+    generator: keras.utils.PyDataset,
+    steps_per_epoch: int | None = None,
+    epochs: int = 1,
+    verbose: int | str = 1,
+    callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = None,
+    validation_data: keras.utils.PyDataset | None = None,
+    validation_steps: int | None = None,
+    class_weight: dict[int, float] | None = None,
+    max_queue_size: int = 10,
+    workers: int | None = None,
+    use_multiprocessing: bool = False,
+    shuffle: bool = True,
+    initial_epoch: int = 0,
+) -> keras.callbacks.History:
+    """Train as ``model.fit_generator(...)`` did before Keras 3 took it away.
+
+    ``workers``, ``use_multiprocessing`` and ``max_queue_size`` belong to the generator now;
+    with ``workers`` given they are set on both generators. An epoch of ``steps_per_epoch``
+    steps that does not match ``len(generator)`` goes on where the last one stopped, as it did
+    then: every batch comes once before any comes again. (Plain ``fit`` ends every other epoch
+    early.)
+
+    Parameters
+    ----------
+    model : keras.Model
+        A compiled model.
+    generator : keras.utils.PyDataset
+        Batches to train on: a `MY_Generator`, a `CIFAR10Sequence` or one of your own.
+    steps_per_epoch : int, optional
+        Batches in an epoch; ``len(generator)`` if None.
+    validation_data : keras.utils.PyDataset, optional
+        Batches to validate on after each epoch.
+    validation_steps : int, optional
+        How many of them; all if None.
+    epochs, verbose, callbacks, class_weight, shuffle, initial_epoch
+        As in `keras.Model.fit`.
+    max_queue_size, workers, use_multiprocessing
+        As in `MY_Generator`; ``workers=None`` leaves the generators as they are.
+
+    Returns
+    -------
+    keras.callbacks.History
+        The losses and metrics of each epoch.
+    """
+    if workers is not None:
+        for sequence in (generator, validation_data):
+            _set_workers(sequence, workers, use_multiprocessing, max_queue_size)
+    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [callbacks] if callbacks else []
+    if steps_per_epoch is not None:
+        generator = _FixedSteps(generator, "steps_per_epoch", steps_per_epoch)
+        new_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=generator.start_epoch)
+        callbacks = [*callbacks, new_epoch]
+    if validation_steps is not None and isinstance(validation_data, keras.utils.PyDataset):
+        validation_data = _FixedSteps(validation_data, "validation_steps", validation_steps)
+        validation_steps = None
+    return model.fit(
+        generator,
+        epochs=epochs,
+        verbose=verbose,
+        callbacks=callbacks,
+        validation_data=validation_data,
+        validation_steps=validation_steps,
+        class_weight=class_weight,
+        shuffle=shuffle,
+        initial_epoch=initial_epoch,
+    )
+
+
+def _set_workers(sequence, workers: int, use_multiprocessing: bool, max_queue_size: int) -> None:
+    if isinstance(sequence, MY_Generator):
+        sequence.set_workers(workers, use_multiprocessing, max_queue_size)
+    elif isinstance(sequence, keras.utils.PyDataset):
+        sequence.workers = workers
+        sequence.use_multiprocessing = use_multiprocessing
+        sequence.max_queue_size = max_queue_size
+
+
+class _FixedSteps(keras.utils.PyDataset):
+    """Another sequence's batches, end to end, cut into epochs of `steps` batches."""
+
+    def __init__(self, sequence: keras.utils.PyDataset, name: str, steps: int):
+        super().__init__(
+            workers=sequence.workers,
+            use_multiprocessing=sequence.use_multiprocessing,
+            max_queue_size=sequence.max_queue_size,
+        )
+        self.sequence = sequence
+        self.steps = arguments.whole_number(name, steps, at_least=1)
+        self.first_epoch = getattr(sequence, "epoch", 0)
+        self.first = 0
+
+    def start_epoch(self, epoch: int, logs: dict | None = None) -> None:
+        self.first = epoch * self.steps
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, index):
+        epoch, index = divmod(self.first + index, len(self.sequence))
+        if isinstance(self.sequence, MY_Generator):
+            return self.sequence.batch(self.first_epoch + epoch, index)
+        return self.sequence[index]
+
+    def on_epoch_begin(self):
+        self.sequence.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self.sequence.on_epoch_end()

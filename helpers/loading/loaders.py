@@ -1,0 +1,277 @@
+"""Where a batch is made: in the calling thread, by processes, or by any executor."""
+
+import concurrent.futures
+import math
+import os
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable
+
+import cloudpickle
+import numpy as np
+
+from helpers.images.batches import (
+    AugmentError,
+    BatchRequest,
+    ImageError,
+    LoadedBatch,
+    expanded,
+    load_batch,
+    load_smallest,
+)
+from helpers.loading.memory import BatchMemory
+from helpers.loading.pool import Pool, WorkerDiedError
+
+IDLE_SECONDS = 5.0
+"""After so long without a request, processes and memory are given back until the next one."""
+
+TRIES = 3
+"""So many processes may die over a batch before that is an error."""
+
+
+class Loader:
+    """Makes batches in the thread that asks for them.
+
+    Parameters
+    ----------
+    memory : BatchMemory
+        Where batches are put.
+    """
+
+    def __init__(self, memory: BatchMemory):
+        self.memory = memory
+        # A finalizer may run in the thread that holds the lock, hence one that can be taken twice.
+        self._lock = threading.RLock()
+        self._program = os.getpid()
+        self._at_work = 0
+        self._last_used = 0.0
+        self._timer: threading.Timer | None = None
+
+    def load(self, request: BatchRequest) -> LoadedBatch:
+        """Load a batch; as `helpers.images.batches.load_batch`, from any number of threads."""
+        if os.getpid() != self._program:
+            # In a fork of the program, whose threads and processes are not ours; and a lock
+            # that one of its threads held stays closed here for ever.
+            return load_batch(request, self.memory.empty(len(request.filenames)))
+        with self._lock:
+            self._at_work += 1
+        try:
+            return self._load(request)
+        finally:
+            with self._lock:
+                self._at_work -= 1
+                self._last_used = time.monotonic()
+                if self._timer is None:
+                    self._start_timer(IDLE_SECONDS)
+
+    def rest(self) -> None:
+        """Give back what is only kept for the next batch."""
+        self.memory.clear()
+
+    def close(self) -> None:
+        """End for good."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self.rest()
+
+    def _load(self, request: BatchRequest) -> LoadedBatch:
+        return load_batch(request, self.memory.empty(len(request.filenames)))
+
+    def _start_timer(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._rest_if_idle)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _rest_if_idle(self) -> None:
+        with self._lock:
+            idle = 0 if self._at_work else time.monotonic() - self._last_used
+            if idle < IDLE_SECONDS:
+                self._start_timer(IDLE_SECONDS - idle)
+            else:
+                self._timer = None
+                self.rest()
+
+
+class ExecutorLoader(Loader):
+    """Has batches made by an executor: a pool of processes or threads, or a cluster.
+
+    Parameters
+    ----------
+    memory : BatchMemory
+        Where batches are put.
+    executor : concurrent.futures.Executor
+        Makes them. The pictures travel as they are smallest; see `load_smallest`.
+    timeout : float or None
+        Seconds to wait for a batch; None waits for ever. A batch that nobody has begun is then
+        withdrawn; a worker that is stuck is the executor's to end.
+    """
+
+    def __init__(
+        self, memory: BatchMemory, executor: concurrent.futures.Executor, timeout: float | None
+    ):
+        super().__init__(memory)
+        self.executor = executor
+        self.timeout = timeout
+
+    def _load(self, request: BatchRequest) -> LoadedBatch:
+        try:
+            future = self.executor.submit(_load_anew, request, uuid.uuid4().hex)
+            done, _ = concurrent.futures.wait([future], self.timeout)
+            smallest = future.result() if done else None
+        except (ImageError, AugmentError):
+            raise
+        except Exception as error:
+            raise RuntimeError(
+                f"the executor did not make {describe(request)} ({type(error).__name__}: {error}). "
+                f"Do its workers still run, and a cluster's scheduler? Is the system out of "
+                f"memory, or does augment or a picture crash Python?"
+            ) from error
+        if smallest is None:
+            future.cancel()
+            raise _timeout_error(
+                request,
+                self.timeout,
+                "Is the disk slow, or a worker stuck? Are a cluster's workers or scheduler gone?",
+            )
+        return expanded(smallest, request, self.memory.empty(len(request.filenames)))
+
+
+def _load_anew(request: BatchRequest, call: str) -> bytes:
+    """Load a batch, in an executor.
+
+    Dask takes two calls with equal arguments for one, and keeps an error as long as anybody
+    does: a batch would fail again after its file was mended. So each `call` has its own name.
+    """
+    return load_smallest(request)
+
+
+class ProcessLoader(Loader):
+    """Has batches made by processes of its own, in memory that they share with this one.
+
+    The processes start with the first batch and end with `close`, with this process, or when
+    no batch was asked for during `IDLE_SECONDS`. A batch whose process dies is made again by
+    another.
+
+    Parameters
+    ----------
+    memory : BatchMemory
+        Where batches are put when no shared memory is to be had.
+    workers : int
+        Number of processes.
+    slots : int
+        Batches that fit into shared memory. While all are held, batches travel by value.
+    timeout : float or None
+        Seconds to wait for a batch; None waits for ever.
+    augment : callable, optional
+        What the requests have as `augment`; each process gets it once.
+
+    Raises
+    ------
+    TypeError
+        If `augment` cannot be sent to a process.
+    """
+
+    def __init__(
+        self,
+        memory: BatchMemory,
+        workers: int,
+        slots: int,
+        timeout: float | None,
+        augment: Callable | None = None,
+    ):
+        super().__init__(memory)
+        self.workers = workers
+        self.slots = slots
+        self.timeout = timeout
+        self._augment = None if augment is None else _pickled(augment)
+        self._pool: Pool | None = None
+        self._closed = False
+        self._warned = False
+
+    def rest(self) -> None:
+        """End the processes; the next batch starts them again."""
+        super().rest()
+        if self._pool is not None and os.getpid() == self._program:
+            self._pool.end()
+            self._pool = None
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing."""
+        if os.getpid() == self._program:
+            self._closed = True
+            super().close()
+
+    def _load(self, request: BatchRequest) -> LoadedBatch:
+        for _ in range(TRIES):
+            pool = self._running_pool()
+            try:
+                loaded = pool.load(request, self.timeout)
+            except TimeoutError as error:
+                raise _timeout_error(request, self.timeout) from error
+            except WorkerDiedError as error:
+                death = error
+                self._warn_once(error)
+            else:
+                came_by_value = loaded.images.ctypes.data % 64 != 0
+                return self._copy(loaded) if came_by_value else loaded
+        raise RuntimeError(
+            f"{TRIES} worker processes died, one after the other, over {describe(request)}. Is the "
+            f"system out of memory (try fewer workers, or smaller batches), or does augment or "
+            f"a picture crash Python? {death}"
+        )
+
+    def _copy(self, loaded: LoadedBatch) -> LoadedBatch:
+        """Put a batch that came by value into memory that TensorFlow need not copy."""
+        images = self.memory.empty(len(loaded.images))
+        images[...] = loaded.images
+        return loaded._replace(images=images)
+
+    def _running_pool(self) -> Pool:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the generator was closed before its batch was made")
+            if self._pool is None:
+                slot_bytes = math.prod(self.memory.shape) * np.dtype(self.memory.dtype).itemsize
+                self._pool = Pool(self.workers, self.slots, slot_bytes, self._augment)
+            return self._pool
+
+    def _warn_once(self, error: WorkerDiedError) -> None:
+        with self._lock:
+            warn, self._warned = not (self._warned or self._closed), True
+        if warn:
+            warnings.warn(
+                f"{error} Its batch is made again by another, so nothing is lost. Was the system "
+                f"short of memory? Then use fewer workers or smaller batches. (Said once.)",
+                stacklevel=2,
+            )
+
+
+def describe(request: BatchRequest) -> str:
+    """Name a batch and its files, for a message."""
+    first, last = request.filenames[0], request.filenames[-1]
+    return f"{request.name} of {len(request.filenames)} files, from {first} to {last}"
+
+
+def _timeout_error(
+    request: BatchRequest, timeout: float, causes: str = "Is the disk slow, or a worker stuck?"
+) -> TimeoutError:
+    return TimeoutError(
+        f"nothing came within {timeout:g} s of {describe(request)}. {causes} Raise timeout= if "
+        f"batches may take so long."
+    )
+
+
+def _pickled(augment: Callable) -> bytes:
+    try:
+        return cloudpickle.dumps(augment)
+    except Exception as error:
+        name = getattr(augment, "__qualname__", repr(augment))
+        raise TypeError(
+            f"augment {name} cannot be sent to worker processes "
+            f"({type(error).__name__}: {error}). Make what it needs inside the function, or use "
+            f"threads (use_multiprocessing=False)."
+        ) from error

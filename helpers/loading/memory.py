@@ -1,0 +1,156 @@
+"""Memory for batches: used again and again, never while somebody holds the batch."""
+
+import errno
+import io
+import math
+import mmap
+import os
+import tempfile
+import weakref
+
+import numpy as np
+
+from helpers.images.batches import aligned_empty
+
+
+class BatchMemory:
+    """Arrays for batches, whose memory is used again once nobody holds the batch.
+
+    The pages of a new 15 MB array take the system longer than its pictures take to decode,
+    so the memory of a batch that is gone serves the next one. A batch, or any slice of it,
+    that somebody still holds is never written to again.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the largest batch: (images, height, width, channels).
+    dtype : str
+        Type of the values.
+
+    Attributes
+    ----------
+    most_kept : int
+        Memory for so many batches is kept when it is free; more goes back to the system.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: str):
+        self.shape = shape
+        self.dtype = dtype
+        self.most_kept = 16
+        self._free: list[np.ndarray] = []  # append and pop are atomic: threads share the list
+
+    def empty(self, count: int) -> np.ndarray:
+        """Array of undefined values for a batch of `count` images, on a 64-byte boundary."""
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = aligned_empty(self.shape, self.dtype)
+        batch = _array_of_its_own(memoryview(memory).cast("B"), self.dtype)
+        weakref.finalize(batch, self._take_back, memory).atexit = False
+        return batch.reshape(self.shape)[:count]
+
+    def clear(self) -> None:
+        """Give the memory that is free back to the system."""
+        self._free.clear()
+
+    def _take_back(self, memory: np.ndarray) -> None:
+        if len(self._free) < self.most_kept:
+            self._free.append(memory)
+
+
+class SharedMemory:
+    """Slots for batches, in memory that this process shares with its workers.
+
+    The memory belongs to a file without a name, which a child gets as an open descriptor:
+    nothing is left behind, however a process ends. On Linux the file lives in memory and
+    does not count against ``/dev/shm``, which is 64 MB small in containers.
+
+    Parameters
+    ----------
+    slots : int
+        Number of batches that fit.
+    slot_bytes : int
+        Size of the largest batch.
+    users : int
+        Number of processes that write to it.
+
+    Attributes
+    ----------
+    file : io.FileIO
+        The file, for a child to map.
+
+    Raises
+    ------
+    OSError
+        If the system has no such memory to give.
+    """
+
+    def __init__(self, slots: int, slot_bytes: int, users: int):
+        # Whole pages, so each slot starts on a boundary that TensorFlow takes without a copy.
+        self.slot_bytes = -(-slot_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = slots * self.slot_bytes
+        self.file = _file_without_name()
+        self.file.truncate(size)
+        self._memory = memoryview(mmap.mmap(self.file.fileno(), size))
+        self._never_used = iter(range(0, size, self.slot_bytes))
+        self._free: list[list[int]] = [[] for _ in range(users)]  # append and pop are atomic
+
+    def take(self, user: int) -> int | None:
+        """Offset of a free slot for `user` to write to, or None.
+
+        Raises OSError once if the system has no room for all slots.
+
+        A slot goes to the same user again if possible: who writes to memory for the first
+        time waits for the system to map its pages, which takes as long as decoding.
+        """
+        for free in (self._free[user], None, *self._free):
+            try:
+                return self._new() if free is None else free.pop()
+            except (IndexError, StopIteration):
+                pass
+        return None
+
+    def give_back(self, offset: int, user: int) -> None:
+        """Free a slot that nobody writes to any more."""
+        self._free[user].append(offset)
+
+    def lend(self, offset: int, user: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        """Array on a slot; the slot is free again when the last view of it is gone."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        batch = _array_of_its_own(self._memory[offset : offset + size], dtype)
+        weakref.finalize(batch, self._free[user].append, offset).atexit = False
+        return batch.reshape(shape)
+
+    def _new(self) -> int:
+        offset = next(self._never_used)
+        # Where the system has no more room, this is an error. In a worker, which writes
+        # through the mapping, it would be the end of the process (SIGBUS).
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self.file.fileno(), offset, self.slot_bytes)
+            elif os.pwrite(self.file.fileno(), bytes(self.slot_bytes), offset) < self.slot_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self._never_used = iter(())  # from now on, slots that are there serve alone
+            raise
+        return offset
+
+    def close(self) -> None:
+        """Let go of the file; the memory itself lives as long as a batch on it."""
+        self.file.close()
+
+
+def _file_without_name() -> io.FileIO:
+    if hasattr(os, "memfd_create"):
+        return io.FileIO(os.memfd_create("batches"), "r+")
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def _array_of_its_own(memory: memoryview, dtype: str) -> np.ndarray:
+    """Array on `memory` that lives until its last slice is gone, and dies then.
+
+    A slice of a numpy array refers to the array that owns the memory, and keeps that one
+    alive. Cut from one array, all batches would seem alive together; through a memoryview
+    each has an owner of its own.
+    """
+    return np.frombuffer(memory, dtype)

@@ -1,0 +1,158 @@
+"""What runs beside the training: a server process that starts worker processes.
+
+The server imports what workers need, once. For each byte that it gets it starts a worker and
+sends back the other end of that worker's channel. A worker is a copy (fork) of the server,
+which is small and has no threads: it is there in milliseconds and shares most of its memory.
+Where forking is not safe, a worker starts from nothing instead.
+
+Nothing of this outlives the program that it works for: when that is gone, the server ends
+all that it started, and itself.
+"""
+
+import contextlib
+import faulthandler
+import functools
+import math
+import mmap
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+
+import cv2
+import numpy as np
+
+from helpers.images.batches import BatchRequest, load_batch
+
+
+def run_server(control: socket.socket, memory: int, program: int, start_method: str) -> None:
+    """Start a worker for each byte that comes, until `program` is gone.
+
+    Parameters
+    ----------
+    control : socket.socket
+        Where the requests come from. The answer is the process id of the new worker, as
+        text, with its channel as an open file descriptor.
+    memory : int
+        File descriptor of the memory for batches, or -1 for none.
+    program : int
+        Process id of the program that this is for, our parent.
+    start_method : {"fork", "exec"}
+        Copy this process for each worker, or start a new one.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that dead workers leave no zombies
+    # The end of `control` alone does not tell: a fork of the program may hold it open.
+    while os.getppid() == program:
+        if not select.select([control], [], [], 1)[0]:
+            continue
+        if not control.recv(1):
+            break
+        theirs, ours = socket.socketpair()
+        with theirs, ours:
+            if start_method == "exec":
+                pid = _exec_worker(ours, memory)
+            elif not (pid := os.fork()):
+                control.close()
+                theirs.close()
+                _run_forked_worker(ours, memory)
+            socket.send_fds(control, [str(pid).encode()], [theirs.fileno()])
+    os.killpg(0, signal.SIGKILL)  # workers that are stopped or hang on a disk, too
+
+
+def _exec_worker(channel: socket.socket, memory: int) -> int:
+    descriptors = [number for number in (channel.fileno(), memory) if number >= 0]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        __spec__.name,
+        "worker",
+        str(channel.fileno()),
+        str(memory),
+    ]
+    return subprocess.Popen(command, pass_fds=descriptors).pid
+
+
+def _run_forked_worker(channel: socket.socket, memory: int) -> None:
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        run_worker(channel, memory)
+    finally:
+        os._exit(1)  # whatever happens, a copy of the server must never go on as a server
+
+
+def run_worker(channel: socket.socket, memory: int) -> None:
+    """Load the batches that `channel` asks for, until it is closed.
+
+    Parameters
+    ----------
+    channel : socket.socket
+        Brings, each pickled, first the pickled `augment` or None; then for each batch the
+        offset in memory to write to, or None, and a `BatchRequest`. Takes a pickled
+        `LoadedBatch`, without `images` if they were written to memory, or the exception
+        that was raised.
+    memory : int
+        File descriptor of the memory for batches, or -1 for none.
+    """
+    cv2.setNumThreads(1)  # the other cores have workers of their own
+    shared = mmap.mmap(memory, 0) if memory >= 0 else None
+    with channel.makefile("rb") as messages, contextlib.suppress(EOFError, ConnectionError):
+        augment = pickle.load(messages)
+        while True:  # until the program closes the channel, or is gone
+            offset, request = pickle.load(messages)
+            channel.sendall(_answer(request, augment, shared, offset))
+
+
+def _answer(
+    request: BatchRequest, augment: bytes | None, shared: mmap.mmap | None, offset: int | None
+) -> bytes:
+    try:
+        if augment is not None:
+            request = request._replace(augment=_unpickled(augment))
+        if offset is None:
+            return pickle.dumps(load_batch(request))
+        count = math.prod(request.shape)
+        images = np.frombuffer(shared, request.dtype, count, offset).reshape(request.shape)
+        return pickle.dumps(load_batch(request, images)._replace(images=None))
+    except Exception as error:
+        return _pickled_error(error)
+
+
+@functools.lru_cache(1)
+def _unpickled(augment: bytes):
+    return pickle.loads(augment)
+
+
+def _pickled_error(error: Exception) -> bytes:
+    """Exception with its traceback as a note, which survives pickling where tracebacks do not."""
+    note = f"In worker process {os.getpid()}:\n{traceback.format_exc()}"
+    try:
+        error.add_note(note)
+        pickled = pickle.dumps(error)
+        pickle.loads(pickled)  # an exception with a constructor of its own may not come back
+    except Exception:
+        substitute = RuntimeError(f"{type(error).__name__}: {error}")
+        substitute.add_note(note)
+        return pickle.dumps(substitute)
+    return pickled
+
+
+def main() -> None:
+    """Run as server or as worker, with the open file descriptors that argv names."""
+    faulthandler.enable()  # a crash in a decoder says where it was
+    role, descriptor, memory, *rest = sys.argv[1:]
+    channel = socket.socket(fileno=int(descriptor))
+    if role == "server":
+        program, start_method = rest
+        run_server(channel, int(memory), int(program), start_method)
+    else:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the server, whose child this is, ignores it
+        run_worker(channel, int(memory))
+
+
+if __name__ == "__main__":
+    main()

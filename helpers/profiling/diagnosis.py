@@ -1,0 +1,303 @@
+"""What limits a run, in plain words, computed from its spans."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from helpers.profiling.simulation import simulate
+
+LITTLE = 0.1  # share of the time below which waiting is not worth a change
+WORKERS = (*range(1, 17), 20, 24, 32, 48, 64)  # numbers that are tried
+
+NAMES = {
+    "read": "reading",
+    "decode": "decoding",
+    "resize": "resizing",
+    "augment": "augmenting",
+    "make": "making batches",
+    "hand-over": "handing over",
+}
+ADVICE = {
+    "model": "nothing about the data. A faster model needs a GPU, larger batches, mixed precision "
+    "or fewer weights",
+    "reading": "the disk. Copy the files to a faster one, or pack them into a few large files; "
+    "more workers help too, since waiting for a disk costs no core",
+    "decoding": "the files. Store them no larger than they are used, as JPEG",
+    "resizing": "the size. Store the pictures as they are used; or give the model small uint8 "
+    "pictures and let keras.layers.Resizing enlarge them inside it",
+    "augmenting": "augment. Compute on whole arrays instead of loops, or do it in the model with "
+    "Keras's layers; Python code runs side by side in processes only (use_multiprocessing=True)",
+    "making batches": "__getitem__. MY_Generator does the same in a fraction of the time, and "
+    "shows the parts of it",
+    "handing over": "what travels: nothing pickled and nothing copied (MY_Generator does neither), "
+    "fewer bytes (dtype='uint8', smaller pictures), or larger and so fewer batches, since Keras "
+    "itself needs about a millisecond for each",
+    "too many workers": "the threads. They wait for each other, for Python holds a lock: use "
+    "processes (use_multiprocessing=True), or one worker",
+    "queue": "max_queue_size. A longer queue bridges the time of batches that come late, and lets "
+    "more workers work at once",
+    "other programs": "nothing here. End what else keeps the cores busy, and measure again",
+    "start of the epoch": "nothing about the speed. The queue is empty when an epoch begins: make "
+    "epochs longer, or record more steps",
+}
+
+
+class Diagnosis(NamedTuple):
+    """What limits a run.
+
+    Attributes
+    ----------
+    limit : str
+        "model", "reading", "decoding", "resizing", "augmenting", "making batches", "handing
+        over", "too few workers", "too many workers", "queue", "other programs" or "start of the
+        epoch".
+    speedup : float
+        How many times as fast training would be at best, if it never stood still for data.
+    workers : int
+        Workers that this run could use, by `helpers.simulate`.
+    text : str
+        The same in words.
+    """
+
+    limit: str
+    speedup: float
+    workers: int
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+
+def named(limit: str) -> str:
+    """Limit as it stands in a sentence."""
+    return f"the {limit}" if limit in ("model", "queue") else limit
+
+
+class Costs(NamedTuple):
+    """Seconds per batch, from a run's summary.
+
+    Attributes
+    ----------
+    wait, hand_over, step : float
+        Of the training; `step` with what ``fit`` does between steps.
+    work : pandas.Series
+        Of a worker, by kind.
+    ask : float
+        From asking a worker until it begins.
+    """
+
+    wait: float
+    hand_over: float
+    step: float
+    work: pd.Series
+    ask: float
+
+    @property
+    def period(self) -> float:
+        """Seconds from one step to the next."""
+        return self.wait + self.hand_over + self.step
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast training would be if it never stood still for data."""
+        return self.period / self.step
+
+
+def diagnose(spans) -> Diagnosis:
+    """Say what limits a run, by how much, and what to change first.
+
+    Parameters
+    ----------
+    spans : Spans
+        A run, measured or simulated.
+
+    Returns
+    -------
+    Diagnosis
+        Printed, it is a few sentences.
+
+    Notes
+    -----
+    Training that stands still less than a tenth of the time is limited by the model. If not,
+    `helpers.simulate` repeats the run with other numbers of workers. If up to twice as many
+    would end the waiting, there are too few; otherwise the largest part of the work is the
+    limit, because only making it smaller helps.
+    """
+    costs = costs_of(spans)
+    useful = useful_workers(spans, costs)
+    limit = find_limit(spans, costs, useful)
+    return Diagnosis(limit, costs.speedup, useful, "\n".join(words(spans, costs, limit, useful)))
+
+
+def costs_of(spans) -> Costs:
+    """Take the costs of a batch from a summary."""
+    seconds = spans.summary().filter(like="(ms)") / 1000
+    seconds.index = seconds.index.str.removesuffix(" (ms)")
+    training = seconds.filter(like="training: ")
+    training.index = training.index.str.removeprefix("training: ")
+    work = seconds.filter(like="workers: ")
+    work.index = work.index.str.removeprefix("workers: ")
+    ask = work.pop("ask") if "ask" in work else 0.0
+    step = training["step"] + training["other"]
+    return Costs(training["wait"], training["hand-over"], step, work, ask)
+
+
+def find_limit(spans, costs: Costs, useful: int) -> str:
+    """Name what limits a run."""
+    held = costs.wait + costs.hand_over
+    if held < LITTLE * costs.period:
+        return "model"
+    if _threads_wait_for_each_other(spans, costs):  # and the training for them
+        return "too many workers"
+    if costs.hand_over > costs.wait:
+        return "handing over"
+    if _waits_at_the_start(spans):
+        return "start of the epoch"
+    if costs.ask > costs.work.sum():  # asked and not begun: all are busy
+        return "too few workers"
+    if predicted_wait(spans, costs, spans.workers) < LITTLE / 2:
+        return "other programs" if others_cores(spans, costs) > LITTLE * spans.cores else "queue"
+    if _workers_wait_for_the_queue(spans, costs):
+        return "queue"
+    if useful <= 2 * spans.workers and predicted_wait(spans, costs, useful) < LITTLE:
+        return "too few workers"
+    return NAMES[spans.typical_work().idxmax()]
+
+
+def _waits_at_the_start(spans) -> bool:
+    """Whether nearly all waiting is for the first batches, which no worker could make before."""
+    rows = spans.measured()
+    waits = rows[rows["kind"] == "wait"]
+    steps = rows["step"].max() + 1
+    first = spans.workers if steps > 2 * spans.workers else 1
+    at_the_start = waits.loc[waits["step"] < first, "seconds"].sum()
+    return steps > 1 and at_the_start > 0.8 * waits["seconds"].sum()
+
+
+def _threads_wait_for_each_other(spans, costs: Costs) -> bool:
+    """Whether threads keep one core busy and no more, although there are more."""
+    if spans.processes or spans.workers == 1 or spans.busy_cores is None:  # or not measured
+        return False
+    computing = spans.batch_cpu
+    stopped = costs.work.drop("read", errors="ignore").sum() - computing
+    busy = own_cores(spans, costs) + others_cores(spans, costs)
+    return stopped > 0.5 * computing and computing > 0.7 * costs.period and busy < 1.4 < spans.cores
+
+
+def _workers_wait_for_the_queue(spans, costs: Costs) -> bool:
+    """Whether more batches on their way at the same time would give all workers something to do."""
+    if spans.workers <= spans.queue + 2:
+        return False
+    now = predicted(spans, costs, spans.workers)["images/s"]
+    longer = predicted(spans, costs, spans.workers, queue=2 * spans.workers)["images/s"]
+    return longer > (1 + LITTLE) * now
+
+
+def useful_workers(spans, costs: Costs) -> int:
+    """Smallest number of workers with which the run would be nearly as fast as with any."""
+    best = predicted(spans, costs, WORKERS[-1])["images/s"]
+    return next(
+        workers
+        for workers in WORKERS
+        if predicted(spans, costs, workers)["images/s"] >= (1 - LITTLE / 2) * best
+    )
+
+
+def predicted_wait(spans, costs: Costs, workers: int) -> float:
+    """Share of the time that training would wait with another number of workers."""
+    run = predicted(spans, costs, workers)
+    return run["training: wait (ms)"] / run.filter(like="training: ").sum()
+
+
+def predicted(spans, costs: Costs, workers: int, queue: int | None = None) -> pd.Series:
+    """Summary of the run as it would be with another number of workers, or another queue."""
+    computing, waiting = worker_seconds(spans, costs)
+    return simulate(
+        read=waiting,
+        decode=computing,
+        hand_over=costs.hand_over,
+        step=costs.step,
+        workers=workers,
+        cores=spans.cores,
+        queue=queue or spans.queue,
+        step_cores=spans.step_cores,
+        batches=100,
+    ).summary()
+
+
+def worker_seconds(spans, costs: Costs) -> tuple[float, float]:
+    """Seconds for which a batch keeps a core busy, and for which its worker waits for a disk.
+
+    What remains of the measured time, a worker waited for a core. That cannot be seen, only
+    bounded: so many want one, and all get the same share.
+    """
+    whole = costs.work.sum()
+    computing = min(computing_seconds(spans, costs), whole)
+    wanted = spans.workers + spans.step_cores + others_cores(spans, costs)
+    slower = wanted / spans.cores if all_cores_are_busy(spans, costs) else 1.0
+    return computing, max(whole - computing * max(slower, 1.0), 0.0)
+
+
+def computing_seconds(spans, costs: Costs) -> float:
+    """Seconds for which a batch keeps a core busy."""
+    if spans.batch_cpu is not None:
+        return spans.batch_cpu
+    return costs.work.drop(["read", "hand-over"], errors="ignore").sum()
+
+
+def own_cores(spans, costs: Costs) -> float:
+    """Cores that this run kept busy, on average."""
+    return (computing_seconds(spans, costs) + spans.step_cores * costs.step) / costs.period
+
+
+def others_cores(spans, costs: Costs) -> float:
+    """Cores that other programs kept busy meanwhile."""
+    own = own_cores(spans, costs)
+    return max(own if spans.busy_cores is None else spans.busy_cores, own) - own
+
+
+def all_cores_are_busy(spans, costs: Costs) -> bool:
+    """Whether work had to wait for cores."""
+    return own_cores(spans, costs) + others_cores(spans, costs) > 0.85 * spans.cores
+
+
+def words(spans, costs: Costs, limit: str, useful: int) -> list[str]:
+    """Put the findings into sentences."""
+    held = costs.wait + costs.hand_over
+    rate = spans.summary()["images/s"]
+    kind = "processes" if spans.processes else "threads"
+    lines = [
+        f"Training stands still for data {held / costs.period:.0%} of the time: "
+        f"{1000 * held:.1f} of the {1000 * costs.period:.1f} ms from step to step.",
+        f"The limit is {named(limit)}.",
+        f"If it never had to wait, training would be {costs.speedup:.2g} times as fast at best "
+        f"({rate:,.0f} → {rate * costs.speedup:,.0f} images/s).",
+    ]
+    parts = spans.typical_work().sort_values(ascending=False)
+    if len(parts):
+        shares = ", ".join(f"{kind} {1000 * part:.1f}" for kind, part in parts.items())
+        lines.append(f"A worker spends {1000 * parts.sum():.1f} ms on a typical batch: {shares}.")
+    if limit == "too few workers":
+        change = f"the number of workers, from {spans.workers} to {max(useful, spans.workers + 1)}"
+    else:
+        change = ADVICE[limit]
+    lines.append(f"Change first: {change}.")
+    if all_cores_are_busy(spans, costs):
+        lines.append(busy_words(spans, costs))
+    now = f"{spans.workers} ({kind})" if spans.workers > 1 else "1"
+    if spans.workers > spans.queue + 2:
+        lines.append(
+            f"With max_queue_size={spans.queue}, Keras has no more than {spans.queue + 2} batches "
+            f"on their way: other workers have nothing to do."
+        )
+    lines.append(f"Workers: {now} now; this run could use {useful}, on {spans.cores} cores.")
+    return lines
+
+
+def busy_words(spans, costs: Costs) -> str:
+    """Say that there is no core left, and who has them."""
+    others = others_cores(spans, costs)
+    text = f"All {spans.cores} cores are busy"
+    return f"{text}, {others:.1f} of them with other programs." if others > 0.3 else f"{text}."

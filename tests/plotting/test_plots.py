@@ -1,0 +1,125 @@
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from helpers import ImageFiles
+from helpers.plotting import plots
+
+NAMES = ("airplane", "automobile", "bird")
+
+
+def batch(count, dtype="float32", size=8):
+    images = np.random.default_rng(0).random((count, size, size, 3))
+    images = (255 * images).astype("uint8") if dtype == "uint8" else images.astype(dtype)
+    return images, np.arange(count) % 3
+
+
+def drawn(figure):
+    """The images of a figure and their titles."""
+    axes = [axis for axis in figure.axes if axis.images]
+    return [axis.images[0].get_array() for axis in axes], [axis.get_title() for axis in axes]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 9, 16, 17, 32, 63, 64])
+def test_every_image_of_a_batch_is_shown_once_in_order_with_its_class(count):
+    images, labels = batch(count)
+    shown, titles = drawn(plots.show_batch((images, labels), NAMES))
+    assert len(shown) == count
+    assert all(np.array_equal(a, b) for a, b in zip(shown, images, strict=True))
+    assert titles == [NAMES[label] for label in labels]
+
+
+def test_of_a_larger_batch_64_are_shown_and_this_is_said():
+    figure = plots.show_batch(batch(100), NAMES)
+    assert len(drawn(figure)[0]) == 64
+    assert "the first 64 of 100" in figure.get_suptitle()
+
+
+def test_no_title_is_wider_than_its_picture():
+    figure = plots.show_batch(batch(64), ["automobile"] * 3)
+    figure.canvas.draw()
+    for axis in figure.axes:
+        assert axis.title.get_window_extent().width < axis.get_window_extent().width
+
+
+def test_labels_may_be_one_hot_or_missing():
+    images, labels = batch(3)
+    assert drawn(plots.show_batch((images, np.eye(3)[labels]), NAMES))[1] == list(NAMES)
+    assert drawn(plots.show_batch(images))[1] == [""] * 3
+    assert drawn(plots.show_batch((images, labels)))[1] == ["0", "1", "2"]
+
+
+def test_uint8_is_shown_as_it_is_and_floats_are_clipped():
+    images, labels = batch(2, "uint8")
+    assert np.array_equal(drawn(plots.show_batch((images, labels)))[0][1], images[1])
+    assert drawn(plots.show_batch(np.full((1, 4, 4, 3), 1.5)))[0][0].max() == 1
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8, 3), (8, 8, 3), (2, 8, 8, 4)])
+def test_what_is_no_batch_is_refused_with_its_shape(shape):
+    with pytest.raises(ValueError, match=str(shape).replace("(", r"\(").replace(")", r"\)")):
+        plots.show_batch(np.zeros(shape))
+
+
+def test_class_counts():
+    files = ImageFiles(["a"] * 5, np.array([0, 0, 2, 2, 2]), NAMES)
+    axis = plots.plot_class_counts(files).axes[0]
+    assert [bar.get_width() for bar in axis.patches] == [2, 0, 3]
+    assert [text.get_text() for text in axis.get_yticklabels()] == list(NAMES)
+
+
+def test_learning_curves_show_training_and_validation():
+    history = keras.callbacks.History()
+    history.epoch = [0, 1]
+    history.history = {"loss": [2, 1], "accuracy": [0.1, 0.4], "val_loss": [3, 2]}
+    loss, accuracy = plots.plot_history(history).axes
+    assert [list(line.get_ydata()) for line in loss.lines] == [[2, 1], [3, 2]]
+    assert [list(line.get_xdata()) for line in accuracy.lines] == [[1, 2]]
+    assert loss.get_ylabel() == "loss" and loss.get_xlabel() == "epoch"
+
+
+@pytest.fixture
+def timings():
+    return pd.DataFrame(
+        {
+            "kind": ["threads", "threads", "processes"],
+            "workers": [1, 16, 16],
+            "images/s": [100.0, 150.0, 50.0],
+            "slowest": [90.0, 140.0, 40.0],
+            "fastest": [110.0, 160.0, 60.0],
+        }
+    )
+
+
+def test_worker_timings_have_a_line_for_each_kind_and_the_cores_in_the_title(timings, monkeypatch):
+    monkeypatch.setattr(plots.os, "cpu_count", lambda: 7)
+    axis = plots.plot_workers(timings, title="Textbook").axes[0]
+    assert axis.get_title() == "Textbook, 7 cores"
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["threads", "processes"]
+    assert [list(line[0].get_ydata()) for line in axis.containers] == [[100, 150], [50]]
+
+
+def test_rates_that_differ_tenfold_get_a_logarithmic_axis(timings):
+    assert plots.plot_workers(timings).axes[0].get_yscale() == "linear"
+    timings.loc[0, ["images/s", "fastest"]] = 4000.0
+    assert plots.plot_workers(timings).axes[0].get_yscale() == "log"
+
+
+def test_the_report_shows_16_images_and_a_bar_for_each_way():
+    table = pd.DataFrame(
+        {"what": ["A", "B"], "how": ["one process"] * 2, "images/s": [100.0, 4000.0]}
+    )
+    figure = plots.plot_report(batch(20), NAMES, table)
+    assert len(drawn(figure)[0]) == 16
+    assert [bar.get_width() for bar in figure.axes[-1].patches] == [100, 4000]
+
+
+def test_figures_are_white_and_not_left_open_for_a_notebook_to_show_twice(timings):
+    import matplotlib.pyplot as plt
+
+    for figure in (plots.show_batch(batch(2)), plots.plot_workers(timings)):
+        assert isinstance(figure, Figure)
+        assert figure.get_facecolor() == (1, 1, 1, 1)
+    assert plt.get_fignums() == []
