@@ -11,10 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from helpers.datasets.folders import DATA_DIR, ImageFiles, load_cifar10, load_folder, load_sample
-from helpers.images.batches import ImageError
-from helpers.plotting import plots
-from helpers.quiet import quiet_tensorflow
+import helpers
+from helpers.datasets.writing import DATA_DIR
 
 TRAINING_SIZE = (32, 32)  # CIFAR-10's own
 TIMING_SIZE = (200, 200)  # the article's
@@ -24,6 +22,10 @@ TEXTBOOK_BATCHES, TEXTBOOK_SHARE = 24, 4
 GENERATOR_BATCHES = 120
 REPEATS = 3
 PICTURE = DATA_DIR / "report.png"
+DATA_HELP = (
+    "drawings made on the spot (the default), the real CIFAR-10 (downloads 170 MB once), "
+    "or your own pictures in FOLDER/<class name>/<image>"
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -33,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _run(options)
         problem = None
-    except (ImageError, OSError, ValueError) as error:
+    except (helpers.ImageError, OSError, ValueError) as error:
         problem = f"error: {error}"
     except KeyboardInterrupt:
         problem = "stopped"
@@ -43,22 +45,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__)
-    parser.add_argument(
-        "--data",
-        default="sample",
-        metavar="sample|cifar10|FOLDER",
-        help="drawings made on the spot (the default), the real CIFAR-10 (downloads 170 MB once), "
-        "or your own pictures in FOLDER/<class name>/<image>",
-    )
-    parser.add_argument("--epochs", type=_count, default=15, metavar="N", help="default: 15")
-    parser.add_argument("--batch-size", type=_count, default=32, metavar="N", help="default: 32")
-    parser.add_argument(
-        "--workers",
-        type=_count,
-        default=16,
-        metavar="N",
-        help="processes to time against one; default: 16",
-    )
+    count = partial(parser.add_argument, type=_count, metavar="N")
+    parser.add_argument("--data", default="sample", metavar="sample|cifar10|FOLDER", help=DATA_HELP)
+    count("--epochs", default=15, help="default: 15")
+    count("--batch-size", default=32, help="default: 32")
+    count("--workers", default=16, help="processes to time against one; default: 16")
     return parser.parse_args(arguments)
 
 
@@ -70,25 +61,25 @@ def _count(text: str) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     train, test = _load(options.data)
-    quiet_tensorflow()
+    helpers.quiet_tensorflow()
     print(f"{len(train.filenames):,} images to train on, {len(test.filenames):,} to test")
     batch = _train(train, test, options)
     table = _time(train, options)
     print(f"\n{table.to_string(index=False, float_format='{:,.1f}'.format)}\n")
     print("images/s: how fast batches come, through fit with a model that does nothing;")
     print("waited: share of the time in which a small network waited for its data.")
-    plots.plot_report(batch, train.class_names, table).savefig(PICTURE, dpi=120)
+    helpers.plot_report(batch, train.class_names, table).savefig(PICTURE, dpi=120)
     print(f"\nA picture of a batch and of the timings: {PICTURE}")
     print("The class itself: jupyter lab notebooks")
 
 
-def _load(data: str) -> tuple[ImageFiles, ImageFiles]:
+def _load(data: str) -> tuple[helpers.ImageFiles, helpers.ImageFiles]:
     if data == "sample":
         print("The sample: drawings in CIFAR-10's ten classes. They are not CIFAR-10.")
-        return load_sample()
+        return helpers.load_sample()
     if data == "cifar10":
-        return load_cifar10()
-    files = load_folder(data).shuffled()
+        return helpers.load_cifar10()
+    files = helpers.load_folder(data).shuffled()
     held_out = max(1, len(files.filenames) // 5)
     everything = np.arange(len(files.filenames))
     return files.select(everything[held_out:]), files.select(everything[:held_out])
@@ -110,56 +101,40 @@ def _small_network(image_size: tuple[int, int], classes: int):
     return model
 
 
-def _train(train: ImageFiles, test: ImageFiles, options: argparse.Namespace):
+def _train(train: helpers.ImageFiles, test: helpers.ImageFiles, options: argparse.Namespace):
     import keras
 
-    from helpers.generators.my_generator import MY_Generator
-
     keras.utils.set_random_seed(0)
-    make = partial(
-        MY_Generator,
-        batch_size=options.batch_size,
-        image_size=TRAINING_SIZE,
-        on_error="skip",
-        workers=2,
-    )
+    same = {"image_size": TRAINING_SIZE, "on_error": "skip", "workers": 2}
+    make = partial(helpers.MY_Generator, batch_size=options.batch_size, **same)
     training = make(train.filenames, train.labels, shuffle=True)
     validation = make(test.filenames, test.labels)
     print(f"Training from files: {training}")
     model = _small_network(TRAINING_SIZE, len(train.class_names))
     history = model.fit(training, validation_data=validation, epochs=options.epochs)
     accuracy = history.history["val_accuracy"][-1]
-    print(
-        f"Accuracy on the test images: {accuracy:.0%}; guessing: {1 / len(train.class_names):.0%}"
-    )
+    guessing = 1 / len(train.class_names)
+    print(f"Accuracy on the test images: {accuracy:.0%}; guessing: {guessing:.0%}")
     return training[0]
 
 
-def _time(files: ImageFiles, options: argparse.Namespace):
+def _time(files: helpers.ImageFiles, options: argparse.Namespace):
     """Time both classes with one process and with many."""
     import pandas as pd
-
-    from helpers.generators.my_generator import CIFAR10Sequence, MY_Generator
 
     print(f"\nTiming one process against {options.workers}, at 200×200")
     model = _small_network(TIMING_SIZE, len(files.class_names))
     tables = []
     small, size = max(1, options.batch_size // TEXTBOOK_SHARE), options.batch_size
     for make_class, batches, batch_size, extra in (
-        (CIFAR10Sequence, TEXTBOOK_BATCHES, small, {}),
-        (MY_Generator, GENERATOR_BATCHES, size, {"on_error": "skip"}),
+        (helpers.CIFAR10Sequence, TEXTBOOK_BATCHES, small, {}),
+        (helpers.MY_Generator, GENERATOR_BATCHES, size, {"on_error": "skip"}),
     ):
         name = f"{make_class.__name__}, batches of {batch_size}"
         wanted = np.arange(batches * batch_size)
         timed = files.shuffled().select(wanted % len(files.filenames))
-        make = partial(
-            make_class,
-            timed.filenames,
-            timed.labels,
-            batch_size,
-            max_queue_size=32,
-            **extra,
-        )
+        settings = {"max_queue_size": 32, **extra}
+        make = partial(make_class, timed.filenames, timed.labels, batch_size, **settings)
         try:
             for _ in make():  # fills the disk cache, and shows whether the files can be read
                 pass
@@ -175,9 +150,7 @@ def _time(files: ImageFiles, options: argparse.Namespace):
 
 
 def _time_class(make, options: argparse.Namespace, model):
-    from helpers.profiling.timing import compare_workers
-
-    compare = partial(compare_workers, make, workers=[1], processes=[options.workers])
+    compare = partial(helpers.compare_workers, make, workers=[1], processes=[options.workers])
     table = compare(repeats=REPEATS)
     table["waited (%)"] = compare(repeats=1, model=model)["waited (%)"]
     table.insert(0, "how", ["one process", f"{options.workers} processes"])

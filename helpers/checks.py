@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from tqdm import tqdm  # unlike tqdm.auto, it shows nothing before the delay
 
-from helpers.datasets.folders import DATA_DIR
+from helpers.datasets.writing import DATA_DIR
 
 PYTHON_VERSIONS = ((3, 11), (3, 14))  # from, and before
 LIBRARIES = ("keras", "tensorflow", "numpy", "opencv-python-headless", "scikit-image", "matplotlib")
@@ -131,14 +131,8 @@ def _facts(batch: tuple) -> BatchFacts:
     images, labels = np.ascontiguousarray(images), np.ascontiguousarray(labels)
     digest = hashlib.blake2b(images.data)
     digest.update(labels.data)
-    return BatchFacts(
-        images=len(images),
-        labels=len(labels),
-        shape=images.shape[1:],
-        dtype=str(images.dtype),
-        finite=bool(np.isfinite(images).all()),
-        digest=digest.hexdigest(),
-    )
+    kind = images.shape[1:], str(images.dtype), bool(np.isfinite(images).all())
+    return BatchFacts(len(images), len(labels), *kind, digest.hexdigest())
 
 
 def _lengths_finding(facts: list[BatchFacts]) -> Finding:

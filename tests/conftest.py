@@ -92,3 +92,21 @@ def broken_file(tmp_path):
     path = tmp_path / "broken.png"
     path.write_bytes(b"no picture")
     return str(path)
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Write bytes to a file and return its name."""
+
+    def save(data, name="picture"):
+        path = tmp_path / name
+        path.write_bytes(data)
+        return str(path)
+
+    return save
+
+
+@pytest.fixture(scope="module")
+def scratch_file(tmp_path_factory):
+    """One file for all the examples of a property."""
+    return tmp_path_factory.mktemp("scratch") / "picture"

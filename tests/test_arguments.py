@@ -1,12 +1,16 @@
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import MY_Generator, arguments
+from helpers import ImageFiles, MY_Generator, arguments
+from helpers.arguments import ArrayIndexed
+from helpers.images.packs import PICTURE, PackedNames
 
 
 def refused(error, received):
@@ -214,3 +218,33 @@ def test_function():
     with refused(TypeError, "'len'") as raised:
         arguments.function("thing", "len", "of (x)")
     assert "of (x)" in str(raised.value)
+
+
+# ---- what an array can index ---------------------------------------------------------------------
+
+COMPACT = {
+    "strings": np.array(["a.png", "b.png", "c.png"]),
+    "StringDType": np.array(["a.png", "b.png", "c.png"], np.dtypes.StringDType()),
+    "pack": PackedNames("c.pack", np.zeros(3, PICTURE)),
+}
+
+
+@pytest.mark.parametrize("names", COMPACT.values(), ids=COMPACT)
+def test_names_that_an_array_can_index_are_kept_and_selected_as_they_are(names):
+    assert isinstance(names, ArrayIndexed)
+    assert arguments.samples(names, range(3))[0] is names
+    some = ImageFiles(names, np.arange(3), ("x",)).select([2, 0])
+    assert type(some.filenames) is type(names)
+    assert list(some.filenames) == [names[2], names[0]]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, pd.Series, lambda names: np.array(names, object)])
+def test_names_of_other_kinds_become_a_list(kind):
+    names = arguments.samples(kind(["a.png", "b.png"]), range(2))[0]
+    assert names == ["a.png", "b.png"] and type(names) is list
+
+
+def test_an_array_is_no_sequence_all_the_same():
+    """TensorFlow and others ask that, and would take an array apart."""
+    assert not isinstance(np.arange(3), Sequence)
+    assert isinstance(COMPACT["pack"], Sequence)

@@ -41,7 +41,7 @@ def test_a_name_loads_its_own_module_only():
     heavy, loaded = modules_after("from helpers import read_image")
     assert heavy == ["cv2", "numpy"]
     others = {f"helpers.{name}" for name in ("datasets", "generators", "profiling", "plotting")}
-    assert "helpers.images.batches" in loaded
+    assert "helpers.images.reading" in loaded
     assert not others & loaded
 
 

@@ -1,6 +1,8 @@
-"""What the project says of itself: README, requirements and notebooks."""
+"""What the project says of itself: its pages, requirements and notebooks."""
 
+import ast
 import re
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -9,6 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+HELPERS_README = (ROOT / "helpers" / "README.md").read_text(encoding="utf-8")
+TESTS_README = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob(".github/*.md"))]
+PAGES += [ROOT / folder / "README.md" for folder in ("data", "helpers", "notebooks", "tests")]
+WINGS = [path.parent for path in sorted((ROOT / "helpers").glob("*/__init__.py"))]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EVERY_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 
@@ -26,9 +33,10 @@ def test_every_requirement_has_an_exact_version_and_a_reason():
 
 
 def test_the_workflow_for_windows_runs_the_readmes_test_command():
-    (command,) = re.findall(r"^pip install .* && pytest.*$", README, re.MULTILINE)
+    *_, command = re.findall(r"```sh\n(pip install .*?)\n```", README, re.DOTALL)
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
-    assert f"- run: {command}\n" in workflow
+    assert "pytest" in command
+    assert textwrap.indent(command, " " * 10) in workflow
 
 
 def test_what_the_package_needs_is_pinned():
@@ -38,21 +46,54 @@ def test_what_the_package_needs_is_pinned():
     assert needed <= pinned
 
 
-def test_every_test_that_the_readme_names_exists():
-    named = re.findall(r"`([\w/]*test_\w+\.py)::(\w+)`", README)
-    assert len(named) > 10
-    for file, function in named:
+def test_every_test_that_is_named_exists():
+    named = re.findall(r"\[`(test_\w+)`\]\(([\w/]+\.py)\)", TESTS_README)
+    assert len(named) > 50
+    for function, file in named:
         assert f"def {function}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), function
 
 
-def test_every_file_that_the_readme_links_to_exists():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_file_that_a_page_links_to_exists(page):
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
 
 
-def test_every_module_is_in_the_readme():
-    for path in (ROOT / "helpers").glob("[!_]*.py"):
-        assert f"`{path.stem}`" in README, path.stem
+def test_every_heading_that_a_page_links_to_exists():
+    for page in PAGES:
+        for target, heading in re.findall(r"\]\(([^)#]*)#([^)]+)\)", page.read_text("utf-8")):
+            linked = (page.parent / target if target else page).read_text(encoding="utf-8")
+            headings = [
+                line.strip("# ").lower() for line in linked.splitlines() if "# " in line[:5]
+            ]
+            assert heading in [text.replace(" ", "-") for text in headings], (page, heading)
+
+
+def test_readme_stays_short():
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_wing_says_what_it_is_for_and_its_files_are_in_the_guide(wing):
+    docstring = ast.get_docstring(ast.parse((wing / "__init__.py").read_text(encoding="utf-8")))
+    assert 3 <= len([line for line in docstring.splitlines() if line]) <= 6
+    (row,) = re.findall(rf"^\| \[{wing.name}\].*$", HELPERS_README, re.MULTILINE)
+    for path in wing.glob("[!_]*.py"):
+        assert f"`{path.stem}`" in row, path.stem
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_every_file_has_its_test_file(wing):
+    for path in wing.glob("[!_]*.py"):
+        assert (ROOT / "tests" / wing.name / f"test_{path.name}").exists(), path
+
+
+def test_every_benchmark_stands_on_its_page():
+    for path in (ROOT / "tests" / "benchmarks").glob("*.py"):
+        if path.stem not in ("decoding", "ways"):  # parts of speed.py
+            assert f"python tests/benchmarks/{path.name}" in TESTS_README, path.name
 
 
 @EVERY_NOTEBOOK

@@ -1,12 +1,9 @@
-"""The data generators: CIFAR10Sequence as the article has it, MY_Generator for real work."""
+"""MY_Generator: the article's second class, made fit for real work."""
 
-import atexit
 import concurrent.futures
 import functools
-import gc
 import multiprocessing
 import os
-import socket
 import sys
 import warnings
 import weakref
@@ -14,66 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
-from skimage.io import imread
-from skimage.transform import resize
+from numpy.typing import ArrayLike
 
 from helpers import arguments
-from helpers.images.batches import BatchRequest, ImageError, load_batch
+from helpers.generators import order
+from helpers.images.batches import BatchRequest, LoadedBatch, load_batch
 from helpers.images.packs import PackedNames
-from helpers.loading import loaders
+from helpers.images.reading import ImageError
+from helpers.loading.loaders import choose_loader
 from helpers.loading.memory import BatchMemory
 
 DTYPES = ("float32", "uint8")
-SHUFFLING, AUGMENTING = 0, 1  # first part of each seed, so that no two uses share their numbers
-
-
-@atexit.register
-def _free_unfinished_iterators() -> None:
-    """Let a program end that an exception, or Ctrl-C, stopped in the middle of ``fit``.
-
-    Without workers TensorFlow 2.21 asks for batches in a thread of its own. If a traceback
-    keeps that thread's iterator alive until Python is gone, the process waits for it for
-    ever; so the last traceback is let go of while Python still runs.
-    """
-    for name in ("last_exc", "last_value", "last_traceback"):
-        if hasattr(sys, name):
-            setattr(sys, name, None)
-    gc.collect()
-
-
-class CIFAR10Sequence(keras.utils.PyDataset):
-    """The textbook generator: a batch is read from image files when it is asked for.
-
-    This is the article's class, mended just enough to run on Keras 3. It is kept simple and
-    slow: the baseline of every timing.
-
-    Parameters
-    ----------
-    x_set : sequence of str
-        Image files, all of the same number of channels.
-    y_set : sequence
-        A label for each file.
-    batch_size : int
-        Images in a batch.
-    **kwargs
-        ``workers``, ``use_multiprocessing`` and ``max_queue_size`` of
-        `keras.utils.PyDataset`.
-    """
-
-    def __init__(self, x_set, y_set, batch_size, **kwargs):
-        super().__init__(**kwargs)
-        self.x, self.y = x_set, y_set
-        self.batch_size = batch_size
-
-    def __len__(self):
-        """Batches in an epoch, the short last one included."""
-        return int(np.ceil(len(self.x) / self.batch_size))
-
-    def __getitem__(self, idx):
-        """Batch `idx`: float64 images of shape (images, 200, 200, channels), and labels."""
-        window = slice(idx * self.batch_size, (idx + 1) * self.batch_size)
-        images = [resize(imread(file_name), (200, 200)) for file_name in self.x[window]]
-        return np.array(images), np.array(self.y[window])
 
 
 class MY_Generator(keras.utils.PyDataset):
@@ -165,8 +113,8 @@ class MY_Generator(keras.utils.PyDataset):
 
     def __init__(
         self,
-        image_filenames: Sequence[str | os.PathLike],
-        labels: Sequence,
+        image_filenames: Sequence[str | os.PathLike] | np.ndarray,
+        labels: ArrayLike,
         batch_size: int,
         *,
         image_size: tuple[int, int] = (200, 200),
@@ -203,76 +151,53 @@ class MY_Generator(keras.utils.PyDataset):
         self.skipped: dict[str, str] = {}
         self._skipped_this_epoch: set[str] = set()
         self._in_epoch = False
-        self._close_loader = None
+        self._close_loader: Callable | None = None
         # Two orders are kept: at the turn of an epoch, batches of both may be asked for.
         self._order = functools.lru_cache(2)(
-            functools.partial(epoch_order, self.seed, len(self.filenames))
+            functools.partial(order.epoch_order, self.seed, len(self.filenames))
         )
         self._memory = BatchMemory((self.batch_size, *self.image_size, 3), self.dtype)
         self._executor = executor
         super().__init__()
         self.set_workers(workers, use_multiprocessing, max_queue_size)
 
-    def set_workers(
-        self, workers: int, use_multiprocessing: bool = False, max_queue_size: int = 10
-    ):
-        """Choose who prepares the batches; the parameters are those of the class.
+    # ---- what Keras asks for: epochs, and the batches of the present one -------------------------
 
-        Keras itself only ever sees threads. With processes, each of its threads hands its
-        batch to one of ours and waits, so the order and the queue stay Keras's own, and
-        the attribute ``use_multiprocessing``, which Keras reads, stays False.
+    def __len__(self) -> int:
+        """Batches in an epoch, the short last one included."""
+        return self.batches_per_epoch - self._first_batch
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `index` of the current epoch."""
+        index = arguments.whole_number("index", index, at_least=-sys.maxsize)
+        return self.batch(self.epoch, index + self._first_batch if index >= 0 else index)
+
+    def on_epoch_begin(self) -> None:
+        """Note that an epoch began; Keras calls this."""
+        self._in_epoch = True
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next epoch: a new order if `shuffle`, new numbers for `augment`.
+
+        Keras calls this. It must not wait for `on_epoch_begin`: Keras's threads start to
+        prepare the new epoch's batches before they call that.
         """
-        self.workers = arguments.whole_number("workers", workers, at_least=0)
-        self.max_queue_size = arguments.whole_number("max_queue_size", max_queue_size, at_least=1)
-        processes = arguments.yes_or_no("use_multiprocessing", use_multiprocessing) and workers > 0
-        # In work, in the queue, and in the hands of Keras, TensorFlow and the training step.
-        self._memory.most_kept = self.workers + self.max_queue_size + 4
-        self._use_loader(self._make_loader(processes))
-        if self.workers > 1 and (reason := _reason_for_one_thread()):
-            self.workers = 1
-            warnings.warn(f"batches are made one at a time: {reason}", stacklevel=3)
-
-    def _make_loader(self, processes: bool) -> loaders.Loader:
-        if self._executor is not None:
-            return loaders.ExecutorLoader(self._memory, self._executor, self.timeout)
-        if processes and not hasattr(socket, "send_fds"):
+        self.epoch += 1
+        self._first_batch = 0
+        if self.shuffle:
+            self._order(self.epoch)
+        # Keras looks at the first batches, and ends an epoch that never began, before `fit`.
+        if self._in_epoch and self._skipped_this_epoch:
+            names = sorted(self._skipped_this_epoch)
+            self._skipped_this_epoch.clear()
+            more = ", …" if len(names) > 3 else ""
             warnings.warn(
-                "worker processes need Linux or macOS; threads make the batches instead. If "
-                "augment is slow Python, pass executor=, such as loky.get_reusable_executor()",
-                stacklevel=4,
+                f"{len(names)} of {len(self.filenames)} files could not be read and were left "
+                f"out of epoch {self.epoch - 1}: {', '.join(names[:3])}{more} "
+                f"(all, with reasons, in .skipped)",
+                stacklevel=2,
             )
-        elif processes:
-            return loaders.ProcessLoader(
-                self._memory, self.workers, self._memory.most_kept, self.timeout, self.augment
-            )
-        return loaders.Loader(self._memory)
-
-    def _use_loader(self, loader: loaders.Loader) -> None:
-        if self._close_loader is not None:
-            self._close_loader()
-        self._loader = loader
-        # Called by the next change, when the generator is garbage (but TensorFlow 2.21 keeps
-        # whatever ``fit`` ever read from), and when Python ends.
-        self._close_loader = weakref.finalize(self, loader.close)
-
-    def close(self) -> None:
-        """End this generator's processes, and give back memory that is kept for batches.
-
-        Batches that are asked for later are made in the thread that asks. Without `close`
-        the processes end when no batch was asked for during five seconds, and with Python.
-        """
-        self._use_loader(self._make_loader(processes=False))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.close()
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches in a whole epoch, the short last one included."""
-        return -(-len(self.filenames) // (self.batch_size * self.shard[1]))
+        self._in_epoch = False
 
     def start_at(self, epoch: int, batch: int = 0) -> None:
         """Go on where an earlier run ended; `helpers.BackupAndResume` calls this.
@@ -290,14 +215,12 @@ class MY_Generator(keras.utils.PyDataset):
         self._first_batch = arguments.whole_number("batch", batch, at_least=0, at_most=most)
         self.epoch = epoch
 
-    def __len__(self) -> int:
-        """Batches in an epoch, the short last one included."""
-        return self.batches_per_epoch - self._first_batch
+    # ---- what a batch holds: a function of (seed, epoch, index) ----------------------------------
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch `index` of the current epoch."""
-        index = arguments.whole_number("index", index, at_least=-sys.maxsize)
-        return self.batch(self.epoch, index + self._first_batch if index >= 0 else index)
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches in a whole epoch, the short last one included."""
+        return order.batches_per_epoch(len(self.filenames), self.batch_size, self.shard)
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `index` of any epoch.
@@ -384,25 +307,57 @@ class MY_Generator(keras.utils.PyDataset):
         numpy.ndarray
             int64 array of shape (images,): positions in the list of files.
         """
-        shard, count = self.shard
-        first, end = self._step_start(index), self._step_start(index + 1)
-        start = first + (end - first) * shard // count
-        stop = first + (end - first) * (shard + 1) // count
+        bounds = order.batch_bounds(index, len(self.filenames), self.batch_size, self.shard)
         if self.shuffle:
-            return self._order(epoch)[start:stop]
-        return np.arange(start, stop)
+            return self._order(epoch)[bounds]
+        return np.arange(bounds.start, bounds.stop)
 
-    def _load(self, request: BatchRequest) -> loaders.LoadedBatch:
-        return self._loader.load(request)  # a method, for `helpers.Timeline` to look on
+    # ---- who makes the batches, and what is asked of them ----------------------------------------
 
-    def _step_start(self, index: int) -> int:
-        """Where a step of all trainers together begins in the epoch's order.
+    def set_workers(
+        self, workers: int, use_multiprocessing: bool = False, max_queue_size: int = 10
+    ):
+        """Choose who prepares the batches; the parameters are those of the class.
 
-        The last step begins early enough to have an image for each of them.
+        Keras itself only ever sees threads. With processes, each of its threads hands its
+        batch to one of ours and waits, so the order and the queue stay Keras's own, and
+        the attribute ``use_multiprocessing``, which Keras reads, stays False.
         """
-        files, (_, count) = len(self.filenames), self.shard
-        steps_left = self.batches_per_epoch - index
-        return min(index * self.batch_size * count, files - count * steps_left)
+        self.workers = arguments.whole_number("workers", workers, at_least=0)
+        self.max_queue_size = arguments.whole_number("max_queue_size", max_queue_size, at_least=1)
+        processes = arguments.yes_or_no("use_multiprocessing", use_multiprocessing)
+        # In work, in the queue, and in the hands of Keras, TensorFlow and the training step.
+        self._memory.most_kept = self.workers + self.max_queue_size + 4
+        self._use_loader(self.workers if processes else 0)
+        if self.workers > 1 and (reason := _reason_for_one_thread()):
+            self.workers = 1
+            warnings.warn(f"batches are made one at a time: {reason}", stacklevel=3)
+
+    def _use_loader(self, processes: int) -> None:
+        loader = choose_loader(self._memory, processes, self._executor, self.timeout, self.augment)
+        if self._close_loader is not None:
+            self._close_loader()
+        self._loader = loader
+        # Called by the next change, when the generator is garbage (but TensorFlow 2.21 keeps
+        # whatever ``fit`` ever read from), and when Python ends.
+        self._close_loader = weakref.finalize(self, loader.close)
+
+    def close(self) -> None:
+        """End this generator's processes, and give back memory that is kept for batches.
+
+        Batches that are asked for later are made in the thread that asks. Without `close`
+        the processes end when no batch was asked for during five seconds, and with Python.
+        """
+        self._use_loader(processes=0)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def _load(self, request: BatchRequest) -> LoadedBatch:
+        return self._loader.load(request)  # a method, for `helpers.Timeline` to look on
 
     def _request(self, epoch: int, index: int, samples: np.ndarray) -> BatchRequest:
         return BatchRequest(
@@ -410,9 +365,7 @@ class MY_Generator(keras.utils.PyDataset):
             image_size=self.image_size,
             dtype=self.dtype,
             augment=self.augment,
-            seeds=[(AUGMENTING, self.seed, epoch, int(sample)) for sample in samples]
-            if self.augment
-            else (),
+            seeds=order.augment_seeds(self.seed, epoch, samples) if self.augment else (),
             skip_errors=self.on_error == "skip",
             name=f"batch {index} of epoch {epoch}",
             folder=os.getcwd(),  # noqa: PTH109 - a string, as fast as can be
@@ -422,33 +375,6 @@ class MY_Generator(keras.utils.PyDataset):
         if isinstance(self.filenames, PackedNames):
             return self.filenames[samples]
         return [str(os.fspath(self.filenames[sample])) for sample in samples]
-
-    def on_epoch_begin(self) -> None:
-        """Note that an epoch began; Keras calls this."""
-        self._in_epoch = True
-
-    def on_epoch_end(self) -> None:
-        """Go on to the next epoch: a new order if `shuffle`, new numbers for `augment`.
-
-        Keras calls this. It must not wait for `on_epoch_begin`: Keras's threads start to
-        prepare the new epoch's batches before they call that.
-        """
-        self.epoch += 1
-        self._first_batch = 0
-        if self.shuffle:
-            self._order(self.epoch)
-        # Keras looks at the first batches, and ends an epoch that never began, before `fit`.
-        if self._in_epoch and self._skipped_this_epoch:
-            names = sorted(self._skipped_this_epoch)
-            self._skipped_this_epoch.clear()
-            more = ", …" if len(names) > 3 else ""
-            warnings.warn(
-                f"{len(names)} of {len(self.filenames)} files could not be read and were left "
-                f"out of epoch {self.epoch - 1}: {', '.join(names[:3])}{more} "
-                f"(all, with reasons, in .skipped)",
-                stacklevel=2,
-            )
-        self._in_epoch = False
 
     def __repr__(self) -> str:
         height, width = self.image_size
@@ -470,134 +396,3 @@ def _reason_for_one_thread() -> str | None:
     except OSError as error:
         return f"Keras cannot start threads ({error}; is /dev/shm full?)"
     return None
-
-
-def epoch_order(seed: int, count: int, epoch: int) -> np.ndarray:
-    """Order of the samples in an epoch: a permutation that depends on (seed, epoch) only.
-
-    Parameters
-    ----------
-    seed, epoch : int
-        Decide the order.
-    count : int
-        Number of samples.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64 array of shape (count,) with each of 0 … count - 1 once.
-    """
-    return np.random.default_rng((SHUFFLING, seed, epoch)).permutation(count)
-
-
-def fit_generator(
-    model: keras.Model,
-    generator: keras.utils.PyDataset,
-    steps_per_epoch: int | None = None,
-    epochs: int = 1,
-    verbose: int | str = 1,
-    callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = None,
-    validation_data: keras.utils.PyDataset | None = None,
-    validation_steps: int | None = None,
-    class_weight: dict[int, float] | None = None,
-    max_queue_size: int = 10,
-    workers: int | None = None,
-    use_multiprocessing: bool = False,
-    shuffle: bool = True,
-    initial_epoch: int = 0,
-) -> keras.callbacks.History:
-    """Train as ``model.fit_generator(...)`` did before Keras 3 took it away.
-
-    ``workers``, ``use_multiprocessing`` and ``max_queue_size`` belong to the generator now;
-    with ``workers`` given they are set on both generators. An epoch of ``steps_per_epoch``
-    steps that does not match ``len(generator)`` goes on where the last one stopped, as it did
-    then: every batch comes once before any comes again. (Plain ``fit`` ends every other epoch
-    early.)
-
-    Parameters
-    ----------
-    model : keras.Model
-        A compiled model.
-    generator : keras.utils.PyDataset
-        Batches to train on: a `MY_Generator`, a `CIFAR10Sequence` or one of your own.
-    steps_per_epoch : int, optional
-        Batches in an epoch; ``len(generator)`` if None.
-    validation_data : keras.utils.PyDataset, optional
-        Batches to validate on after each epoch.
-    validation_steps : int, optional
-        How many of them; all if None.
-    epochs, verbose, callbacks, class_weight, shuffle, initial_epoch
-        As in `keras.Model.fit`.
-    max_queue_size, workers, use_multiprocessing
-        As in `MY_Generator`; ``workers=None`` leaves the generators as they are.
-
-    Returns
-    -------
-    keras.callbacks.History
-        The losses and metrics of each epoch.
-    """
-    if workers is not None:
-        for sequence in (generator, validation_data):
-            _set_workers(sequence, workers, use_multiprocessing, max_queue_size)
-    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
-        callbacks = [callbacks] if callbacks else []
-    if steps_per_epoch is not None:
-        generator = _FixedSteps(generator, "steps_per_epoch", steps_per_epoch)
-        new_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=generator.start_epoch)
-        callbacks = [*callbacks, new_epoch]
-    if validation_steps is not None and isinstance(validation_data, keras.utils.PyDataset):
-        validation_data = _FixedSteps(validation_data, "validation_steps", validation_steps)
-        validation_steps = None
-    return model.fit(
-        generator,
-        epochs=epochs,
-        verbose=verbose,
-        callbacks=callbacks,
-        validation_data=validation_data,
-        validation_steps=validation_steps,
-        class_weight=class_weight,
-        shuffle=shuffle,
-        initial_epoch=initial_epoch,
-    )
-
-
-def _set_workers(sequence, workers: int, use_multiprocessing: bool, max_queue_size: int) -> None:
-    if isinstance(sequence, MY_Generator):
-        sequence.set_workers(workers, use_multiprocessing, max_queue_size)
-    elif isinstance(sequence, keras.utils.PyDataset):
-        sequence.workers = workers
-        sequence.use_multiprocessing = use_multiprocessing
-        sequence.max_queue_size = max_queue_size
-
-
-class _FixedSteps(keras.utils.PyDataset):
-    """Another sequence's batches, end to end, cut into epochs of `steps` batches."""
-
-    def __init__(self, sequence: keras.utils.PyDataset, name: str, steps: int):
-        super().__init__(
-            workers=sequence.workers,
-            use_multiprocessing=sequence.use_multiprocessing,
-            max_queue_size=sequence.max_queue_size,
-        )
-        self.sequence = sequence
-        self.steps = arguments.whole_number(name, steps, at_least=1)
-        self.first_epoch = getattr(sequence, "epoch", 0)
-        self.first = 0
-
-    def start_epoch(self, epoch: int, logs: dict | None = None) -> None:
-        self.first = epoch * self.steps
-
-    def __len__(self):
-        return self.steps
-
-    def __getitem__(self, index):
-        epoch, index = divmod(self.first + index, len(self.sequence))
-        if isinstance(self.sequence, MY_Generator):
-            return self.sequence.batch(self.first_epoch + epoch, index)
-        return self.sequence[index]
-
-    def on_epoch_begin(self):
-        self.sequence.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.sequence.on_epoch_end()

@@ -5,3 +5,6 @@ comes a `LoadedBatch`. This wing needs numpy, OpenCV and the tiny ``imagesize`` 
 else, so a worker starts in a fraction of a second and takes about 50 MB, where one that
 imports TensorFlow takes 700 MB.
 """
+
+MAX_PIXELS = 178_956_970
+"""A picture that claims more pixels is refused: where Pillow, too, sees a decompression bomb."""

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.arguments import ArrayIndexed
+
 ENDING = ".pack"
 MARK = f"{ENDING}#"  # in the name of a picture in a pack
 PIXELS, INDEX = "pixels.npy", "index.npy"
@@ -39,7 +41,7 @@ class PackError(ValueError):
     """A pack, or one picture in it, that cannot be read. The message names the file."""
 
 
-class PackedNames(Sequence):
+class PackedNames(ArrayIndexed, Sequence):
     """File names of packed pictures, ``cifar.pack#0``, ``cifar.pack#1``, …, made when asked for.
 
     A slice, or an array of positions, gives `PackedNames` again.
@@ -85,16 +87,9 @@ class Row(struct.Struct):
 
     def __init__(self, name_bytes: int):
         super().__init__(f"<QIIq{name_bytes}sI")
-        self.dtype = np.dtype(
-            [
-                ("start", "<u8"),
-                ("height", "<u4"),
-                ("width", "<u4"),
-                ("label", "<i8"),
-                ("name", f"S{name_bytes}"),
-                ("crc32", "<u4"),
-            ]
-        )
+        names = "start", "height", "width", "label", "name", "crc32"
+        types = "<u8", "<u4", "<u4", "<i8", f"S{name_bytes}", "<u4"
+        self.dtype = np.dtype(list(zip(names, types, strict=True)))
 
 
 def checksum(pixels, height: int) -> int:

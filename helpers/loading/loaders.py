@@ -3,6 +3,7 @@
 import concurrent.futures
 import math
 import os
+import socket
 import threading
 import time
 import uuid
@@ -15,17 +16,19 @@ import numpy as np
 from helpers.images.batches import (
     AugmentError,
     BatchRequest,
-    ImageError,
     LoadedBatch,
     expanded,
     load_batch,
     load_smallest,
 )
+from helpers.images.reading import ImageError
 from helpers.loading.memory import BatchMemory
 from helpers.loading.pool import Pool, WorkerDiedError
 
 IDLE_SECONDS = 5.0
 """After so long without a request, processes and memory are given back until the next one."""
+
+SLOW_OR_STUCK = "Is the disk slow, or a worker stuck?"
 
 TRIES = 3
 """So many processes may die over a batch before that is an error."""
@@ -135,7 +138,7 @@ class ExecutorLoader(Loader):
             raise _timeout_error(
                 request,
                 self.timeout,
-                "Is the disk slow, or a worker stuck? Are a cluster's workers or scheduler gone?",
+                f"{SLOW_OR_STUCK} Are a cluster's workers or scheduler gone?",
             )
         return expanded(smallest, request, self.memory.empty(len(request.filenames)))
 
@@ -250,6 +253,41 @@ class ProcessLoader(Loader):
             )
 
 
+def choose_loader(
+    memory: BatchMemory,
+    processes: int,
+    executor: concurrent.futures.Executor | None,
+    timeout: float | None,
+    augment: Callable | None,
+) -> Loader:
+    """Choose who makes the batches of a generator.
+
+    Parameters
+    ----------
+    memory, executor, timeout, augment
+        As in the loaders above.
+    processes : int
+        Number of processes; 0 for none.
+
+    Returns
+    -------
+    Loader
+        One for the executor, if there is one; for processes, where there can be any; otherwise
+        for the threads that ask.
+    """
+    if executor is not None:
+        return ExecutorLoader(memory, executor, timeout)
+    if processes and hasattr(socket, "send_fds"):
+        return ProcessLoader(memory, processes, memory.most_kept, timeout, augment)
+    if processes:
+        warnings.warn(
+            "worker processes need Linux or macOS; threads make the batches instead. If "
+            "augment is slow Python, pass executor=, such as loky.get_reusable_executor()",
+            stacklevel=5,
+        )
+    return Loader(memory)
+
+
 def describe(request: BatchRequest) -> str:
     """Name a batch and its files, for a message."""
     first, last = request.filenames[0], request.filenames[-1]
@@ -257,7 +295,7 @@ def describe(request: BatchRequest) -> str:
 
 
 def _timeout_error(
-    request: BatchRequest, timeout: float, causes: str = "Is the disk slow, or a worker stuck?"
+    request: BatchRequest, timeout: float | None, causes: str = SLOW_OR_STUCK
 ) -> TimeoutError:
     return TimeoutError(
         f"nothing came within {timeout:g} s of {describe(request)}. {causes} Raise timeout= if "

@@ -45,7 +45,7 @@ class BatchMemory:
             memory = self._free.pop()
         except IndexError:
             memory = aligned_empty(self.shape, self.dtype)
-        batch = _array_of_its_own(memoryview(memory).cast("B"), self.dtype)
+        batch = _array_of_its_own(memory.data.cast("B"), self.dtype)
         weakref.finalize(batch, self._take_back, memory).atexit = False
         return batch.reshape(self.shape)[:count]
 

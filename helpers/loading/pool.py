@@ -16,6 +16,7 @@ from pathlib import Path
 from helpers.images.batches import BatchRequest, LoadedBatch
 from helpers.loading.memory import SharedMemory
 
+WORKER_PROCESS = "helpers.loading.worker_process"
 START_METHOD = "fork" if sys.platform == "linux" else "exec"  # macOS's libraries must not fork
 START_SECONDS = 60.0  # for a server to start a worker, on a machine that is very busy
 KILL_SECONDS = 5.0  # for the system to end a process
@@ -48,13 +49,7 @@ class Server:
         }
         with theirs:
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "helpers.loading.worker_process",
-                    *map(str, arguments),
-                ],
+                [sys.executable, "-P", "-m", WORKER_PROCESS, *map(str, arguments)],
                 pass_fds=descriptors,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -225,7 +220,7 @@ class Pool:
             raise
         finally:
             self._idle.put((number, worker))
-        if offset is not None and isinstance(reply, LoadedBatch):
+        if self.memory and offset is not None and isinstance(reply, LoadedBatch):
             shape = len(reply.positions), *request.shape[1:]
             return reply._replace(images=self.memory.lend(offset, number, shape, request.dtype))
         self._give_back(offset, number)
@@ -282,11 +277,11 @@ class Pool:
             return None
 
     def _give_back(self, offset: int | None, number: int) -> None:
-        if offset is not None:
+        if self.memory and offset is not None:
             self.memory.give_back(offset, number)
 
 
-def _warn_of_missing_memory(error: OSError) -> None:
+def _warn_of_missing_memory(error: Exception) -> None:
     warnings.warn(
         f"No shared memory for batches ({error}): they travel by value, which is slower. Free "
         f"memory, or use threads (use_multiprocessing=False).",

@@ -23,10 +23,10 @@ import subprocess
 import sys
 import traceback
 
-import cv2
 import numpy as np
 
 from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.opencv import cv2
 
 
 def run_server(control: socket.socket, memory: int, program: int, start_method: str) -> None:
@@ -65,15 +65,8 @@ def run_server(control: socket.socket, memory: int, program: int, start_method: 
 
 def _exec_worker(channel: socket.socket, memory: int) -> int:
     descriptors = [number for number in (channel.fileno(), memory) if number >= 0]
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        __spec__.name,
-        "worker",
-        str(channel.fileno()),
-        str(memory),
-    ]
+    command = [sys.executable, "-P", "-m", __spec__.name, "worker"]
+    command += [str(channel.fileno()), str(memory)]
     return subprocess.Popen(command, pass_fds=descriptors).pid
 
 
@@ -113,7 +106,7 @@ def _answer(
     try:
         if augment is not None:
             request = request._replace(augment=_unpickled(augment))
-        if offset is None:
+        if offset is None or shared is None:
             return pickle.dumps(load_batch(request))
         count = math.prod(request.shape)
         images = np.frombuffer(shared, request.dtype, count, offset).reshape(request.shape)

@@ -6,8 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from helpers.profiling.diagnosis import named
-from helpers.profiling.spans import MAKING, TRAINING, Spans, lane_order, ready_batches
+from helpers.plotting.lanes import MAKING, TRAINING, lane_order, ready_batches
 
 # In pairs that colour-blind readers can tell apart; nothing else is as bright as the waiting.
 COLOURS = {
@@ -28,10 +27,11 @@ WORDS = {
 }
 MOST_STEPS = 40  # more than this many are shown as a whole, and some of them large
 LARGE_STEPS = 24
+LARGE = {"fontsize": 14, "fontweight": "bold", "va": "top", "ha": "left"}  # the headline
 SMALL = {"fontsize": 10, "loc": "left", "pad": 4}  # a panel's title
 
 
-def plot_timeline(spans: Spans, title: str | None = None) -> Figure:
+def plot_timeline(spans, title: str | None = None) -> Figure:
     """Draw who did what, when: the training, each worker, and the batches that are ready.
 
     Parameters
@@ -63,13 +63,8 @@ def plot_timeline(spans: Spans, title: str | None = None) -> Figure:
     figure, axes = plt.subplots(
         len(heights), figsize=(10, height), height_ratios=heights, facecolor="white"
     )
-    figure.subplots_adjust(
-        left=0.095,
-        right=0.985,
-        hspace=between * len(heights) / sum(heights),
-        bottom=below / height,
-        top=1 - above / height,
-    )
+    margins = {"left": 0.095, "right": 0.985, "bottom": below / height, "top": 1 - above / height}
+    figure.subplots_adjust(**margins, hspace=between * len(heights) / sum(heights))
     plt.close(figure)
     *overview, lanes_axis, ready_axis, sums_axis = axes
     whole = 0, rows.loc[rows["lane"] == "training", "stop"].max()
@@ -82,22 +77,14 @@ def plot_timeline(spans: Spans, title: str | None = None) -> Figure:
     _draw_ready(ready_axis, rows, shown, spans.queue)
     _draw_sums(sums_axis, spans)
     _legend(figure, rows)
-    figure.suptitle(
-        title or headline(spans),
-        fontsize=14,
-        fontweight="bold",
-        x=0.01,
-        y=1 - 0.08 / height,
-        va="top",
-        ha="left",
-    )
+    figure.suptitle(title or headline(spans), x=0.01, y=1 - 0.08 / height, **LARGE)
     return figure
 
 
-def headline(spans: Spans) -> str:
+def headline(spans) -> str:
     """Say in one line what the picture shows."""
     waiting = f"{spans.summary()['waiting (%)']:.0f} %"
-    limit = named(spans.diagnose().limit)
+    limit = spans.diagnose().named_limit
     return f"Training stands still for data {waiting} of the time; limit: {limit}"
 
 
@@ -160,7 +147,7 @@ def _milliseconds(axis: Axes) -> None:
     axis.tick_params(labelsize=9)
 
 
-def _draw_sums(axis: Axes, spans: Spans) -> None:
+def _draw_sums(axis: Axes, spans) -> None:
     """Draw the time of one batch, of the training and of a worker, as two bars."""
     summary = spans.summary()
     training = {kind: summary[f"training: {kind} (ms)"] for kind in TRAINING}
@@ -184,15 +171,9 @@ def _draw_sums(axis: Axes, spans: Spans) -> None:
 
 def _legend(figure: Figure, rows: pd.DataFrame) -> None:
     kinds = [kind for kind in COLOURS if kind in set(rows["kind"])]
-    nothing = Patch(facecolor="white", edgecolor="grey")
-    figure.legend(
-        [*(Patch(color=COLOURS[kind]) for kind in kinds), nothing],
-        [*(WORDS.get(kind, kind) for kind in kinds), "nothing to do"],
-        loc="upper left",
-        bbox_to_anchor=(0.0, 1 - 0.3 / figure.get_figheight()),
-        ncols=len(kinds) + 1,
-        fontsize=10,
-        frameon=False,
-        handlelength=1.2,
-        columnspacing=1.2,
-    )
+    patches = [Patch(color=COLOURS[kind]) for kind in kinds]
+    patches.append(Patch(facecolor="white", edgecolor="grey"))
+    words = [*(WORDS.get(kind, kind) for kind in kinds), "nothing to do"]
+    place = {"loc": "upper left", "bbox_to_anchor": (0.0, 1 - 0.3 / figure.get_figheight())}
+    looks = {"fontsize": 10, "frameon": False, "handlelength": 1.2, "columnspacing": 1.2}
+    figure.legend(patches, words, ncols=len(words), **place, **looks)

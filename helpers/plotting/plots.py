@@ -7,6 +7,7 @@ writes it to a file.
 
 import math
 import os
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -48,12 +49,7 @@ def show_batch(batch, class_names=None, title=None) -> Figure:
     ValueError
         If `batch` holds no images.
     """
-    images, labels = batch[:2] if isinstance(batch, (tuple, list)) else (batch, None)
-    images = np.asarray(images)
-    if images.ndim != 4 or len(images) == 0 or images.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"expected images of shape (images, height, width, 3); received shape {images.shape}"
-        )
+    images, labels = images_and_labels(batch)
     shown = min(len(images), MOST_IMAGES)
     columns = min(8, math.ceil(math.sqrt(shown)) if shown < 16 else 8)
     rows = math.ceil(shown / columns)
@@ -67,6 +63,17 @@ def show_batch(batch, class_names=None, title=None) -> Figure:
         title or f"{which} image{plural}, {height}×{width}, {images.dtype}", fontsize=10
     )
     return figure
+
+
+def images_and_labels(batch) -> tuple[np.ndarray, Sequence | None]:
+    """Take apart a batch, as `show_batch` takes it; without labels, None stands for them."""
+    images, labels = batch[:2] if isinstance(batch, (tuple, list)) else (batch, None)
+    images = np.asarray(images)
+    if images.ndim != 4 or len(images) == 0 or images.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"expected images of shape (images, height, width, 3); received shape {images.shape}"
+        )
+    return images, labels
 
 
 def _draw_images(axes, images, labels, class_names) -> None:
@@ -162,14 +169,8 @@ def plot_workers(table: pd.DataFrame, title=None) -> Figure:
     for name, rows in table.groupby(groups, sort=False):
         below = rows["images/s"] - rows["slowest"]
         above = rows["fastest"] - rows["images/s"]
-        axis.errorbar(
-            rows["workers"],
-            rows["images/s"],
-            yerr=[below, above],
-            marker="o",
-            capsize=3,
-            label=", ".join(name),
-        )
+        looks = {"marker": "o", "capsize": 3, "label": ", ".join(name)}
+        axis.errorbar(rows["workers"], rows["images/s"], yerr=[below, above], **looks)
     axis.set_xscale("log", base=2)
     ticks = sorted(set(table["workers"]))
     axis.set_xticks(ticks, labels=[str(tick) for tick in ticks])
@@ -208,7 +209,8 @@ def plot_report(batch, class_names, table: pd.DataFrame) -> Figure:
     plt.close(figure)
     top, bottom = figure.subfigures(2, 1, height_ratios=[1.3, 1])
     top.suptitle("A batch, as the model gets it", fontsize=10)
-    _draw_images(top.subplots(2, 8), *batch, class_names)
+    images, labels = batch
+    _draw_images(top.subplots(2, 8), images, labels, class_names)
     axis = bottom.subplots()
     colours = {
         name: f"tab:{colour}"

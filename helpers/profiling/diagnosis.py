@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers.profiling.simulation import simulate
+from helpers.profiling.pipeline import Pipeline
+from helpers.profiling.summary import summarize
 
 LITTLE = 0.1  # share of the time below which waiting is not worth a change
 WORKERS = (*range(1, 17), 20, 24, 32, 48, 64)  # numbers that are tried
@@ -64,10 +65,13 @@ class Diagnosis(NamedTuple):
     workers: int
     text: str
 
-    def __str__(self) -> str:
-        return self.text
+    @property
+    def named_limit(self) -> str:
+        """Limit as it stands in a sentence."""
+        return named(self.limit)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return self.text
 
 
 def named(limit: str) -> str:
@@ -214,17 +218,10 @@ def predicted_wait(spans, costs: Costs, workers: int) -> float:
 def predicted(spans, costs: Costs, workers: int, queue: int | None = None) -> pd.Series:
     """Summary of the run as it would be with another number of workers, or another queue."""
     computing, waiting = worker_seconds(spans, costs)
-    return simulate(
-        read=waiting,
-        decode=computing,
-        hand_over=costs.hand_over,
-        step=costs.step,
-        workers=workers,
-        cores=spans.cores,
-        queue=queue or spans.queue,
-        step_cores=spans.step_cores,
-        batches=100,
-    ).summary()
+    making = {"read": waiting, "decode": computing, "workers": workers}
+    training = {"hand_over": costs.hand_over, "step": costs.step, "step_cores": spans.step_cores}
+    limits = {"cores": spans.cores, "queue": queue or spans.queue}
+    return summarize(Pipeline(**making, **training, **limits, batches=100).run(), workers)
 
 
 def worker_seconds(spans, costs: Costs) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The data pipeline of Keras as arithmetic: what a run would do, without running it."""
+"""The data pipeline of Keras as a machine: workers, queue and training, from event to event."""
 
 import heapq
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers import arguments
-from helpers.profiling.spans import COLUMNS, Spans
+from helpers.plotting.lanes import COLUMNS, arranged
 
 TRAINING = 0
 """Number of the training's lane; the workers' lanes follow from 1, then comes the queue's."""
@@ -59,21 +58,28 @@ class Task:
 class Pipeline:
     """The workers, the queue and the training, and what each of them does now.
 
-    Time goes on from one end of a job to the next; in between nothing changes.
-
-    Parameters
-    ----------
-    making, training : list of Job
-        What a worker, and then the training, does to each batch.
-    workers, cores, batches : int
-        As in `simulate`.
-    ahead : int
-        Batches that are asked for ahead of the one that the training asks for.
+    Time goes on from one end of a job to the next; in between nothing changes. The parameters
+    are those of `helpers.simulate`, which checks them.
     """
 
-    def __init__(self, making, training, *, workers, cores, batches, ahead):
-        self.making, self.training = making, training
-        self.cores, self.batches, self.ahead = cores, batches, ahead
+    def __init__(
+        self, *, read, decode, hand_over, step, workers, cores, queue, step_cores, batches
+    ):
+        making = [Job("decode", decode, 1, reading=read)]
+        training = [Job("step", step, step_cores)]
+        handing_over = Job("hand-over", hand_over, 1)
+        if workers == 1:
+            making.append(handing_over)
+        else:
+            training.insert(0, handing_over)
+        # What a worker, and then the training, does to each batch.
+        self.making = [job for job in making if job.seconds]
+        self.training = [job for job in training if job.seconds]
+        # Keras asks its pool for a batch before it puts it into the queue (OrderedEnqueuer._run),
+        # and there it waits if the queue is full: `queue` in it and one more. The training takes
+        # a batch out of the queue, which makes room, before it waits for it (OrderedEnqueuer.get).
+        self.ahead = queue + 1
+        self.cores, self.batches = cores, batches
         self.now = 0.0
         self.tasks: list[Task] = []
         self.free = list(range(1, workers + 1))
@@ -83,15 +89,27 @@ class Pipeline:
         self.asked_at = 0.0
         self.rows: list[tuple] = []
         # Ends so close together are one: what lies between them is the rounding of floats.
-        self.instant = 1e-9 * max(job.seconds for job in [*making, *training])
+        self.instant = 1e-9 * max(job.seconds for job in [*self.making, *self.training])
 
-    def run(self) -> list[tuple]:
-        """Train on all batches; the spans (lane, kind, batch, start, stop)."""
+    def run(self, batch_size: int = 32) -> pd.DataFrame:
+        """Train on all batches.
+
+        Parameters
+        ----------
+        batch_size : int
+            Images in each batch.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The spans of one epoch, as `helpers.Spans.table` describes them.
+        """
         self.begin_all()
         while self.tasks:
             self.go_on()
             self.begin_all()
-        return self.rows
+        rows = pd.DataFrame(self.rows, columns=["lane", "kind", "step", "start", "stop"])
+        return arranged(rows.assign(epoch=0, images=batch_size)[COLUMNS])
 
     def begin_all(self) -> None:
         """Begin all that can begin now."""
@@ -162,125 +180,3 @@ class Pipeline:
         """Keep a span, unless it took no time."""
         if stop - start > self.instant:
             self.rows.append((lane, kind, batch, start, stop))
-
-
-def simulate(
-    *,
-    read: float = 0.0,
-    decode: float,
-    hand_over: float = 0.0,
-    step: float,
-    workers: int = 1,
-    cores: int = 2,
-    queue: int = 10,
-    batches: int = 40,
-    batch_size: int = 32,
-    step_cores: float = 0.0,
-) -> Spans:
-    """Compute the timeline of one epoch of ``fit``, without running anything.
-
-    The same arguments give the same spans, on every machine: there is no clock in it and no
-    chance. All times are seconds for one batch, as one worker needs them that has a core to
-    itself.
-
-    Parameters
-    ----------
-    read : float
-        Seconds in which a worker waits for the files, and uses no core.
-    decode : float
-        Seconds in which a worker then computes on one core: decode, resize and augment.
-    hand_over : float
-        Seconds of one core from the finished batch to the model: a copy, mostly.
-    step : float
-        Seconds of a training step.
-    workers : int
-        Threads or processes that make batches. 0 and 1 both mean one, as a thread of its own.
-    cores : int
-        Processor cores.
-    queue : int
-        ``max_queue_size``: batches that Keras prepares ahead.
-    batches : int
-        Batches in the epoch.
-    batch_size : int
-        Images in each batch.
-    step_cores : float
-        Cores that a training step keeps busy: 0 with a GPU, up to `cores` without.
-
-    Returns
-    -------
-    Spans
-        One epoch, from when the first batch is asked for. The workers are there already.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is wrong; the message says what was received.
-
-    Notes
-    -----
-    *Batches.* Batches are given out in order, each to the free worker with the lowest number.
-    While the training computes, `queue` + 1 are on their way, made or in work, and the one
-    that it waits for besides. With one worker Keras has no such queue: a thread of tf.data
-    makes one batch after the other, into a buffer whose length TensorFlow chooses. Here this
-    is one worker with the given queue.
-
-    *Training.* It asks for a batch, waits until that is made, has it handed over, makes a
-    step, and asks for the next one. With one worker that thread of tf.data hands over as well,
-    while the training goes on; with more the training stands still meanwhile. (That is how
-    Keras 3 works on TensorFlow. So two workers may be slower than one, if handing over is
-    what takes long.)
-
-    *Cores.* A worker reads and decodes in turns, image by image, so it wants decode/(read +
-    decode) of a core; the hand-over wants one core, a step `step_cores`. If more are wanted than
-    there are, all that want some go on at the same part of their speed, cores/wanted. The
-    table lays a batch's reading and decoding end to end, as a measured timeline does; what it
-    takes longer because cores are short counts as decoding.
-
-    *Left out.* Batches that take longer than others, the start of the workers, what they
-    spend on talking to each other, and Python's lock, for which threads wait.
-
-    Examples
-    --------
-    >>> spans = simulate(read=0.030, decode=0.010, step=0.010, workers=4, cores=8)
-    >>> spans.summary()["images/s"]
-    >>> spans.plot()
-    """
-    times = {"read": read, "decode": decode, "hand_over": hand_over, "step": step}
-    for name, value in times.items():
-        # Without steps there would be no training whose speed could be told.
-        times[name] = arguments.number(name, value, zero=name != "step")
-    step_cores = arguments.number("step_cores", step_cores)
-    workers = max(arguments.whole_number("workers", workers, at_least=0), 1)
-    cores = arguments.whole_number("cores", cores, at_least=1)
-    queue = arguments.whole_number("queue", queue, at_least=1)
-    batches = arguments.whole_number("batches", batches, at_least=1)
-    batch_size = arguments.whole_number("batch_size", batch_size, at_least=1)
-
-    making = [Job("decode", times["decode"], 1, reading=times["read"])]
-    training = [Job("step", times["step"], step_cores)]
-    handing_over = Job("hand-over", times["hand_over"], 1)
-    if workers == 1:
-        making.append(handing_over)
-    else:
-        training.insert(0, handing_over)
-
-    # Keras asks its pool for a batch before it puts it into the queue (OrderedEnqueuer._run),
-    # and there it waits if the queue is full: `queue` in it and one more. The training takes
-    # a batch out of the queue, which makes room, before it waits for it (OrderedEnqueuer.get).
-    pipeline = Pipeline(
-        [job for job in making if job.seconds],
-        [job for job in training if job.seconds],
-        workers=workers,
-        cores=cores,
-        batches=batches,
-        ahead=queue + 1,
-    )
-    table = pd.DataFrame(pipeline.run(), columns=["lane", "kind", "step", "start", "stop"])
-    return Spans(
-        table.assign(epoch=0, images=batch_size)[COLUMNS],
-        workers=workers,
-        cores=cores,
-        queue=queue,
-        batch_cpu=times["decode"],
-        step_cores=step_cores,
-    )

@@ -62,7 +62,7 @@ class Stopwatch(keras.callbacks.Callback):
     def __init__(self, trained: keras.Model | None):
         super().__init__()
         self.trained = trained
-        self.first_arrival: float | None = None
+        self.first_arrival = 0.0
         self.epoch_began = self.idle_since = 0.0
         self.waited = 0.0
         self.images = 0
@@ -75,7 +75,7 @@ class Stopwatch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Note how long the batch was waited for, then train on it."""
-        if self.first_arrival is None:
+        if not self.first_arrival:
             self.first_arrival = self.model.arrived
         self.waited += self.model.arrived - self.idle_since
         x, y = self.model.batch

@@ -88,7 +88,7 @@ def train(options: argparse.Namespace) -> None:
     os.environ["JAX_ENABLE_PREEMPTION_SERVICE"] = "0"  # or SIGTERM would not end this process
     import keras
 
-    from helpers.datasets.folders import load_sample
+    from helpers.datasets.sample import load_sample
     from helpers.generators.my_generator import MY_Generator
     from helpers.training.resume import BackupAndResume
 

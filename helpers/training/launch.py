@@ -98,20 +98,13 @@ def launch(folder: Path, count: int, batch_size: int, epochs: int) -> list[dict]
 
     Parameters
     ----------
-    folder : pathlib.Path
-        For backups, logs and results.
-    count, batch_size, epochs : int
-        Trainers, images in a batch of each, and epochs.
+    folder, count, batch_size, epochs
+        As in `compare`; and so is what is raised.
 
     Returns
     -------
     list of dict
         What `helpers.training.hosts.train` saved, for each trainer.
-
-    Raises
-    ------
-    RuntimeError
-        If trainers died in each of `TRIES` tries.
     """
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{count} trainer{'s' * (count > 1)}, batches of {batch_size}", flush=True)

@@ -83,7 +83,8 @@ class BackupAndResume(keras.callbacks.Callback):
         """Save if it is time to; Keras calls this."""
         before, self._batches_done = self._batches_done, self._first_batch + batch + 1
         # The last batch's turn comes at the end of the epoch, after the validation.
-        if self.save_freq == "epoch" or self._batches_done >= self.generator.batches_per_epoch:
+        last = self._batches_done >= self.generator.batches_per_epoch
+        if last or isinstance(self.save_freq, str):
             return
         # With steps_per_execution several batches end at once.
         if self._batches_done // self.save_freq > before // self.save_freq:
@@ -166,7 +167,7 @@ class BackupAndResume(keras.callbacks.Callback):
             with h5py.File(self.path) as file:
                 position = file[POSITION]
                 saved = {name: int(position.attrs[name]) for name in self._training()}
-                at = tuple(int(number) for number in position.attrs["at"])
+                epoch, batch, generator_epoch = map(int, position.attrs["at"])
                 states = [position[str(number)][...] for number in range(len(position))]
             self.model.load_weights(self.path)
         except (OSError, KeyError, ValueError) as error:
@@ -181,7 +182,7 @@ class BackupAndResume(keras.callbacks.Callback):
             )
         for variable, state in zip(self._random_states(), states, strict=True):
             variable.assign(state)
-        return at
+        return epoch, batch, generator_epoch
 
 
 def _names_in_fit() -> dict:

@@ -14,7 +14,9 @@ import time
 
 import cv2
 
-from helpers.images.batches import BatchRequest, aligned_empty, load_batch, read_image, resize_image
+from helpers.images.batches import BatchRequest, aligned_empty, load_batch
+from helpers.images.reading import read_image
+from helpers.images.resizing import resize_image
 
 SIZE = (200, 200)
 

@@ -1,190 +1,30 @@
 """A small archive in the official layout, served on this machine by servers that misbehave."""
 
 import hashlib
-import io
-import os
-import shutil
-import signal
-import tarfile
-import tempfile
-import threading
 import time
-from collections import namedtuple
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-import numpy as np
 import pytest
-from conftest import child
-from skimage.io import imread
+from archives import ARCHIVE, GOOD, SHA256, Behaviour, files_in, part_of, serve
 
-from helpers.datasets import cifar10
-from helpers.datasets import folders as datasets
+from helpers.datasets import download as downloading
+from helpers.datasets.cifar10 import ARCHIVE_NAME
+from helpers.datasets.download import download
 
-META = "airplane automobile bird cat deer dog frog horse ship truck".replace(" ", "\n") + "\n\n"
-CLASS_NAMES = META.split()
-RECORDS = {"data_batch_1": 30, "data_batch_2": 40, "data_batch_3": 50, "data_batch_4": 1}
-RECORDS |= {"data_batch_5": 79, "test_batch": 60}
 QUICK = {"tries": 3, "wait": 0.01, "timeout": (5, 0.3)}
-
-
-# ---- the archive ---------------------------------------------------------------------------------
-
-
-def make_records():
-    rng = np.random.default_rng(0)
-    records = {}
-    for name, count in RECORDS.items():
-        records[name] = rng.integers(0, 256, (count, 3073), np.uint8)
-        records[name][:, 0] = np.arange(count) % 10
-    return records
-
-
-def official_files():
-    """In the odd order that the official archive has them."""
-    records = make_records()
-    files = {
-        "data_batch_1.bin": records["data_batch_1"].tobytes(),
-        "batches.meta.txt": META.encode(),
-    }
-    for name in ("data_batch_3", "data_batch_4", "test_batch", "data_batch_5", "data_batch_2"):
-        files[f"{name}.bin"] = records[name].tobytes()
-    return files | {"readme.html": b"<html>"}
-
-
-def make_archive(files, extra=()):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
-        folder = tarfile.TarInfo("cifar-10-batches-bin")
-        folder.type = tarfile.DIRTYPE
-        tar.addfile(folder)
-        for name, data in files.items():
-            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-        for member in extra:
-            tar.addfile(member)
-    return buffer.getvalue()
-
-
-def expected_pictures():
-    """Map each file's name to its picture, worked out here by hand from the records."""
-    records = make_records()
-    train = np.concatenate([records[f"data_batch_{i}"] for i in range(1, 6)])
-    pictures = {}
-    for split, rows in (("train", train), ("test", records["test_batch"])):
-        for number, row in enumerate(rows):
-            picture = np.stack([row[1:1025], row[1025:2049], row[2049:]], axis=-1)
-            name = f"{split}/{CLASS_NAMES[row[0]]}/{number:05d}.png"
-            pictures[name] = picture.reshape(32, 32, 3)
-    return pictures
-
-
-ARCHIVE = make_archive(official_files())
-SHA256 = hashlib.sha256(ARCHIVE).hexdigest()
-EXPECTED = expected_pictures()
-
-
-def assert_whole(folder):
-    found = {path.relative_to(folder).as_posix() for path in folder.glob("*/*/*")}
-    assert found == set(EXPECTED)
-    for name, picture in EXPECTED.items():
-        np.testing.assert_array_equal(imread(folder / name), picture)
-
-
-# ---- the servers ---------------------------------------------------------------------------------
-
-Behaviour = namedtuple("Behaviour", "status ranges cut stall pause shift body", defaults=[0] * 7)
-Behaviour.__doc__ = """How a server answers one request.
-
-status: answer with this error. ranges: understand Range. cut: close the connection after so many
-bytes. stall: send so many bytes and then nothing. pause: seconds before each 16 KiB.
-shift: send a range that begins so many bytes later. body: send this instead of the archive.
-"""
-GOOD = Behaviour(ranges=True)
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        server = self.server
-        range_asked = self.headers.get("Range")
-        server.ranges.append(range_asked)
-        how = server.behaviours[0]
-        if len(server.behaviours) > 1:
-            server.behaviours.pop(0)
-        if how.status:
-            self.send_error(how.status)
-            return
-        body = how.body or ARCHIVE
-        start = 0
-        if range_asked and how.ranges:
-            start = int(range_asked.removeprefix("bytes=").removesuffix("-")) + how.shift
-            if start >= len(body):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(body)}")
-                self.end_headers()
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        else:
-            self.send_response(200)
-        self.send_header("Content-Length", str(len(body) - start))
-        self.end_headers()
-        self.send_body(body[start:], how)
-
-    def send_body(self, body, how):
-        body = body[: how.cut or how.stall or len(body)]
-        try:
-            for i in range(0, len(body), 16_384):
-                time.sleep(how.pause)
-                self.wfile.write(body[i : i + 16_384])
-        except OSError:  # the other side was killed
-            return
-        if how.stall:
-            self.server.over.wait(20)
-
-
-@contextmanager
-def serve(*behaviours):
-    """Serve the archive on this machine; the last behaviour goes on for ever."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.behaviours, server.ranges, server.over = list(behaviours), [], threading.Event()
-    server.url = f"http://127.0.0.1:{server.server_port}/cifar.tar.gz"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.over.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def files_in(folder):
-    return [path.name for path in folder.iterdir()]
-
-
-def part_of(archive):
-    return archive.with_name(archive.name + ".part")
-
-
-@pytest.fixture
-def archive(tmp_path):
-    return tmp_path / cifar10.ARCHIVE_NAME
 
 
 # ---- download ------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def archive(tmp_path):
+    return tmp_path / ARCHIVE_NAME
+
+
 def test_download(archive):
     with serve(GOOD) as server:
-        cifar10.download(server.url, archive, SHA256)
-        cifar10.download(server.url, archive, SHA256)  # is there already
+        download(server.url, archive, SHA256)
+        download(server.url, archive, SHA256)  # is there already
     assert archive.read_bytes() == ARCHIVE
     assert files_in(archive.parent) == [archive.name]
     assert server.ranges == [None]
@@ -194,7 +34,7 @@ def test_download_goes_on_where_the_connection_was_cut(archive):
     # More cuts than tries: each brought something new, so that none of them counts.
     cuts = [GOOD._replace(cut=150_000)] * 4
     with serve(*cuts, GOOD) as server:
-        cifar10.download(server.url, archive, SHA256, **QUICK)
+        download(server.url, archive, SHA256, **QUICK)
     assert archive.read_bytes() == ARCHIVE
     starts = [int(r.removeprefix("bytes=").removesuffix("-")) for r in server.ranges[1:]]
     assert len(starts) == 4
@@ -205,7 +45,7 @@ def test_download_goes_on_where_the_connection_was_cut(archive):
 def test_download_goes_on_in_the_next_call(archive):
     part_of(archive).write_bytes(ARCHIVE[:300_000])
     with serve(GOOD) as server:
-        cifar10.download(server.url, archive, SHA256)
+        download(server.url, archive, SHA256)
     assert archive.read_bytes() == ARCHIVE
     assert server.ranges == ["bytes=300000-"]
 
@@ -213,21 +53,21 @@ def test_download_goes_on_in_the_next_call(archive):
 def test_download_from_a_server_that_ignores_range(archive):
     part_of(archive).write_bytes(b"?" * 300_000)
     with serve(Behaviour()) as server:
-        cifar10.download(server.url, archive, SHA256)
+        download(server.url, archive, SHA256)
     assert archive.read_bytes() == ARCHIVE
     assert server.ranges == ["bytes=300000-"]
 
 
 def test_download_gives_up_on_a_server_that_always_starts_anew_and_breaks_off(archive):
     with serve(Behaviour(cut=200_000)) as server, pytest.raises(ConnectionError):
-        cifar10.download(server.url, archive, SHA256, **QUICK)
+        download(server.url, archive, SHA256, **QUICK)
     assert 3 <= len(server.ranges) <= 4
 
 
 def test_download_starts_over_if_the_server_sends_the_wrong_part(archive):
     part_of(archive).write_bytes(ARCHIVE[:300_000])
     with serve(GOOD._replace(shift=1)) as server:
-        cifar10.download(server.url, archive, SHA256, **QUICK)
+        download(server.url, archive, SHA256, **QUICK)
     assert archive.read_bytes() == ARCHIVE
     assert server.ranges == ["bytes=300000-", None]  # what was there was dropped
 
@@ -235,7 +75,7 @@ def test_download_starts_over_if_the_server_sends_the_wrong_part(archive):
 def test_download_was_complete_but_not_renamed(archive):
     part_of(archive).write_bytes(ARCHIVE)
     with serve(GOOD) as server:
-        cifar10.download(server.url, archive, SHA256)
+        download(server.url, archive, SHA256)
     assert archive.read_bytes() == ARCHIVE
     assert server.ranges == [f"bytes={len(ARCHIVE)}-"]
 
@@ -243,7 +83,7 @@ def test_download_was_complete_but_not_renamed(archive):
 def test_download_with_too_long_a_part_starts_over(archive):
     part_of(archive).write_bytes(ARCHIVE + b"?")
     with serve(GOOD) as server:
-        cifar10.download(server.url, archive, SHA256, **QUICK)
+        download(server.url, archive, SHA256, **QUICK)
     assert archive.read_bytes() == ARCHIVE
     assert server.ranges[1] is None
 
@@ -251,7 +91,7 @@ def test_download_with_too_long_a_part_starts_over(archive):
 def test_download_notices_a_stall(archive):
     with serve(GOOD._replace(stall=200_000), GOOD) as server:
         start = time.monotonic()
-        cifar10.download(server.url, archive, SHA256, **QUICK)
+        download(server.url, archive, SHA256, **QUICK)
         assert time.monotonic() - start < 10
     assert archive.read_bytes() == ARCHIVE
     assert server.ranges[1].startswith("bytes=1")
@@ -259,23 +99,23 @@ def test_download_notices_a_stall(archive):
 
 def test_download_tries_again_after_500_but_not_after_404(archive):
     with serve(Behaviour(status=500), Behaviour(status=503), GOOD) as server:
-        cifar10.download(server.url, archive, SHA256, **QUICK)
+        download(server.url, archive, SHA256, **QUICK)
     assert archive.read_bytes() == ARCHIVE
     archive.unlink()
     with serve(Behaviour(status=404)) as server, pytest.raises(ConnectionError, match="404"):
-        cifar10.download(server.url, archive, SHA256, **QUICK)
+        download(server.url, archive, SHA256, **QUICK)
     assert len(server.ranges) == 1
     with serve(Behaviour(status=500)) as server, pytest.raises(ConnectionError, match="500"):
-        cifar10.download(server.url, archive, SHA256, **QUICK)
+        download(server.url, archive, SHA256, **QUICK)
     assert len(server.ranges) == 3
     assert not archive.exists()
 
 
 def test_waits_grow(archive, monkeypatch):
     waits = []
-    monkeypatch.setattr(cifar10.time, "sleep", waits.append)
+    monkeypatch.setattr(downloading.time, "sleep", waits.append)
     with serve(Behaviour(status=500)) as server, pytest.raises(ConnectionError):
-        cifar10.download(server.url, archive, SHA256, tries=4, wait=1.0)
+        download(server.url, archive, SHA256, tries=4, wait=1.0)
     assert waits == [1.0, 2.0, 4.0]
 
 
@@ -284,7 +124,7 @@ def test_download_without_a_network_says_what_to_do(archive):
         url = server.url
     part_of(archive).write_bytes(b"12345")
     with pytest.raises(ConnectionError) as error:  # nobody listens there now
-        cifar10.download(url, archive, SHA256, **QUICK)
+        download(url, archive, SHA256, **QUICK)
     for hint in (url, "load_sample()", "url=", str(archive), "from the 5 bytes"):
         assert hint in str(error.value)
     assert part_of(archive).read_bytes() == b"12345"
@@ -293,278 +133,20 @@ def test_download_without_a_network_says_what_to_do(archive):
 def test_download_with_a_wrong_hash_is_removed(archive):
     with serve(GOOD._replace(body=b"<html>Please log in</html>")) as server:
         with pytest.raises(ValueError, match=SHA256) as error:
-            cifar10.download(server.url, archive, SHA256)
+            download(server.url, archive, SHA256)
         assert len(server.ranges) == 1
         assert hashlib.sha256(b"<html>Please log in</html>").hexdigest() in str(error.value)
         assert "url=" in str(error.value)
         assert files_in(archive.parent) == []
         server.behaviours = [GOOD]
-        cifar10.download(server.url, archive, SHA256)  # and the next call is not spoilt by it
+        download(server.url, archive, SHA256)  # and the next call is not spoilt by it
     assert archive.read_bytes() == ARCHIVE
 
 
 def test_a_file_put_there_by_hand_is_verified_and_left_alone(archive):
     archive.write_bytes(b"the python version, say")
     with pytest.raises(ValueError, match="Delete it"):
-        cifar10.download("http://127.0.0.1:9/", archive, SHA256)
+        download("http://127.0.0.1:9/", archive, SHA256)
     assert archive.read_bytes() == b"the python version, say"
     archive.write_bytes(ARCHIVE)
-    cifar10.download("http://127.0.0.1:9/", archive, SHA256)
-
-
-# ---- unpack --------------------------------------------------------------------------------------
-
-
-def test_unpack(archive, tmp_path):
-    archive.write_bytes(ARCHIVE)
-    cifar10.unpack(archive, tmp_path / "cifar10", SHA256)
-    assert_whole(tmp_path / "cifar10")
-    assert not (tmp_path / "cifar10.partial").exists()
-
-
-def bad_member(name, kind=tarfile.REGTYPE):
-    member = tarfile.TarInfo(name)
-    member.type = kind
-    member.linkname = "/etc/passwd"
-    return member
-
-
-@pytest.mark.parametrize(
-    "member",
-    [
-        bad_member("../outside.bin"),
-        bad_member("cifar-10-batches-bin/../../outside.bin"),
-        bad_member("/outside.bin"),
-        bad_member("cifar-10-batches-bin/a", tarfile.SYMTYPE),
-        bad_member("cifar-10-batches-bin/a", tarfile.LNKTYPE),
-        bad_member("cifar-10-batches-bin/a", tarfile.CHRTYPE),
-        bad_member("cifar-10-batches-bin/a", tarfile.FIFOTYPE),
-        bad_member("cifar-10-batches-bin/test_batch.bin", tarfile.SYMTYPE),
-    ],
-    ids=lambda member: f"{member.name} {member.type.decode()}",
-)
-def test_unpack_refuses_an_archive_that_reaches_out(archive, tmp_path, member):
-    archive.write_bytes(make_archive(official_files(), [member]))
-    with pytest.raises(ValueError, match="leads out of its folder") as error:
-        cifar10.unpack(archive, tmp_path / "cifar10", SHA256)
-    assert member.name in str(error.value)
-    assert files_in(tmp_path) == [archive.name]
-
-
-def with_label(name, label):
-    data = bytearray(official_files()[name])
-    data[3073] = label
-    return bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"data_batch_2.bin": b"0" * 3072}, "data_batch_2.bin has 3,072 bytes"),
-        ({"test_batch.bin": b"\0" * 3074}, "test_batch.bin has 3,074 bytes"),
-        ({"data_batch_5.bin": with_label("data_batch_5.bin", 10)}, "data_batch_5.bin has label 10"),
-        ({"data_batch_3.bin": None}, "lacks the file cifar-10-batches-bin/data_batch_3.bin"),
-        ({"batches.meta.txt": None}, "lacks the file cifar-10-batches-bin/batches.meta.txt"),
-        ({"batches.meta.txt": b"cat\ndog\n"}, "ten sorted names"),
-        ({"batches.meta.txt": META.replace("bird", "bi/../rd").encode()}, "ten sorted names"),
-        ({"batches.meta.txt": META.replace("truck", "aaa").encode()}, "ten sorted names"),
-    ],
-)
-def test_unpack_refuses_what_is_not_cifar10(archive, tmp_path, changed, message):
-    files = {name: data for name, data in (official_files() | changed).items() if data is not None}
-    archive.write_bytes(make_archive(files))
-    with pytest.raises(ValueError, match=message):
-        cifar10.unpack(archive, tmp_path / "cifar10", SHA256)
-    assert not (tmp_path / "cifar10").exists()
-
-
-@pytest.mark.parametrize("data", [ARCHIVE[: len(ARCHIVE) // 2], b"<html>", b""])
-def test_unpack_a_damaged_archive(archive, tmp_path, data):
-    archive.write_bytes(data)
-    with pytest.raises(ValueError, match=r"cannot be read as a \.tar\.gz"):
-        cifar10.unpack(archive, tmp_path / "cifar10", SHA256)
-    assert not (tmp_path / "cifar10").exists()
-
-
-def test_unpack_does_not_mix_two_archives(archive, tmp_path):
-    left_over = tmp_path / "cifar10.partial/train/cat/00003.png"
-    left_over.parent.mkdir(parents=True)
-    left_over.write_bytes(b"a picture of another archive")
-    (tmp_path / "cifar10.partial/made_from.json").write_text('{"sha256": "other", "pictures": 9}')
-    archive.write_bytes(ARCHIVE)
-    cifar10.unpack(archive, tmp_path / "cifar10", SHA256)
-    assert_whole(tmp_path / "cifar10")
-
-
-# ---- all of it: load_cifar10 ---------------------------------------------------------------------
-
-
-def test_load_cifar10(tmp_path):
-    with serve(GOOD) as server:
-        train, test = datasets.load_cifar10(tmp_path, server.url, SHA256)
-        again = datasets.load_cifar10(str(tmp_path), server.url, SHA256)
-    assert len(server.ranges) == 1
-    assert again[0].filenames == train.filenames
-    assert_whole(tmp_path / "cifar10")
-    assert (len(train.filenames), len(test.filenames)) == (200, 60)
-    records = make_records()
-    official_labels = np.concatenate([records[f"data_batch_{i}"][:, 0] for i in range(1, 6)])
-    for files, official in ((train, official_labels), (test, records["test_batch"][:, 0])):
-        assert files.class_names == tuple(CLASS_NAMES)
-        numbers = [int(Path(name).stem) for name in files.filenames]
-        np.testing.assert_array_equal(files.labels, official[numbers])
-
-
-def test_pictures_that_were_deleted_come_back(tmp_path):
-    with serve(GOOD) as server:
-        train, _ = datasets.load_cifar10(tmp_path, server.url, SHA256)
-        written = time_of_writing(tmp_path / "cifar10")
-        shutil.rmtree(tmp_path / "cifar10/train/bird")  # all numbers after it would shift
-        Path(train.filenames[-1]).unlink()
-        datasets.load_cifar10(tmp_path, server.url, SHA256)
-    assert len(server.ranges) == 1  # the archive was kept
-    assert_whole(tmp_path / "cifar10")
-    now = time_of_writing(tmp_path / "cifar10")
-    rewritten = {name for name in written if written[name] != now[name]}
-    assert all("bird" in name or name == train.filenames[-1] for name in rewritten)
-
-
-def test_a_folder_of_the_users_own_is_not_touched(tmp_path):
-    own = tmp_path / "cifar10/train/cat/tom.png"
-    own.parent.mkdir(parents=True)
-    own.touch()
-    with pytest.raises(FileExistsError, match="Move it away"):
-        datasets.load_cifar10(tmp_path, "http://127.0.0.1:9/", SHA256)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
-
-
-def time_of_writing(folder):
-    return {str(path): path.stat().st_mtime_ns for path in folder.glob("*/*/*.png")}
-
-
-# A child that takes its time before it gives a finished file its final name.
-CHILD = """
-import pathlib, sys, time
-from helpers.datasets import folders as datasets
-replace = pathlib.Path.replace
-def replace_later(self, target):
-    time.sleep(float(sys.argv[4]))
-    return replace(self, target)
-pathlib.Path.replace = replace_later
-train, test = datasets.load_cifar10(*sys.argv[1:4])
-print(len(train.filenames), len(test.filenames))
-"""
-
-
-def loading_child(cache, url, pause=0.0):
-    return child(CHILD, cache, url, SHA256, pause)
-
-
-def kill_when(process, condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.kill()
-    process.wait(timeout=10)
-    if os.name == "posix":
-        assert process.returncode == -signal.SIGKILL
-
-
-def test_killed_while_downloading(tmp_path):
-    part = part_of(tmp_path / cifar10.ARCHIVE_NAME)
-    with serve(GOOD._replace(pause=0.1), GOOD) as server:
-        with loading_child(tmp_path, server.url) as process:
-            kill_when(process, lambda: part.exists() and part.stat().st_size > 100_000)
-        size = part.stat().st_size
-        assert not (tmp_path / "cifar10").exists()
-        datasets.load_cifar10(tmp_path, server.url, SHA256)
-    assert server.ranges == [None, f"bytes={size}-"]
-    assert_whole(tmp_path / "cifar10")
-
-
-def test_killed_while_unpacking(tmp_path):
-    partial = tmp_path / "cifar10.partial"
-    with serve(GOOD) as server:
-        for least in (20, 80):  # more than once
-            with loading_child(tmp_path, server.url, pause=0.01) as process:
-                kill_when(process, lambda least=least: len(time_of_writing(partial)) > least)
-            assert not (tmp_path / "cifar10").exists()
-        written = time_of_writing(partial)
-        assert 80 < len(written) < len(EXPECTED)
-        assert list(partial.glob("*/*/*.tmp"))  # killed before the last file got its name
-        datasets.load_cifar10(tmp_path, server.url, SHA256)
-    assert len(server.ranges) == 1
-    assert_whole(tmp_path / "cifar10")
-    now = time_of_writing(tmp_path / "cifar10")
-    assert [now[name.replace("cifar10.partial", "cifar10")] for name in written] == [
-        *written.values()
-    ]
-
-
-def test_two_processes_at_once(tmp_path):
-    with (
-        serve(GOOD._replace(pause=0.01)) as server,
-        loading_child(tmp_path, server.url, pause=0.005) as one,
-        loading_child(tmp_path, server.url, pause=0.005) as two,
-    ):
-        outputs = [process.communicate(timeout=60) for process in (one, two)]
-    assert sorted(out.splitlines()[-1] for out, _ in outputs) == ["200 60", "200 60"], outputs
-    assert sum("waiting for it" in out for out, _ in outputs) == 1
-    assert sum("Unpacking" in err for _, err in outputs) == 1  # the other found it done
-    assert len(server.ranges) == 1
-    assert_whole(tmp_path / "cifar10")
-
-
-# ---- full and read-only disks --------------------------------------------------------------------
-
-
-def test_too_small_a_disk_is_noticed_before_anything_is_begun(tmp_path, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(cifar10.shutil, "disk_usage", lambda path: usage(1e9, 0, 400_000_000))
-    with (
-        serve(GOOD) as server,
-        pytest.raises(OSError, match="170 MB for the archive and 250 MB") as error,
-    ):
-        datasets.load_cifar10(tmp_path, server.url, SHA256)
-    assert "cache_dir=" in str(error.value)
-    assert server.ranges == []
-    # With the archive there, only the pictures need room.
-    (tmp_path / cifar10.ARCHIVE_NAME).write_bytes(ARCHIVE)
-    datasets.load_cifar10(tmp_path, server.url, SHA256)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("file", [".part", "cifar10.partial/test/cat/00003.png.tmp"])
-def test_disk_full_on_the_way(tmp_path, file):
-    # Whatever is written to /dev/full fails with ENOSPC, as on a disk without room.
-    full = part_of(tmp_path / cifar10.ARCHIVE_NAME) if file == ".part" else tmp_path / file
-    full.parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "cifar10.partial").mkdir(exist_ok=True)
-    (tmp_path / "cifar10.partial/made_from.json").write_text(f'{{"sha256": "{SHA256}"}}')
-    full.symlink_to("/dev/full")
-    with serve(GOOD) as server:
-        with pytest.raises(OSError, match="is full: this takes about 170 MB") as error:
-            datasets.load_cifar10(tmp_path, server.url, SHA256)
-        assert "cache_dir=" in str(error.value)
-        assert not (tmp_path / "cifar10").exists()
-        full.unlink()  # room again
-        datasets.load_cifar10(tmp_path, server.url, SHA256)
-    assert_whole(tmp_path / "cifar10")
-
-
-@pytest.mark.skipif(os.name != "posix", reason="sets permissions")
-def test_read_only_folder():
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o555)
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65_534)  # root may write anywhere, nobody may not
-    try:
-        with pytest.raises(PermissionError, match="cannot be written") as error:
-            datasets.load_cifar10(folder, "http://127.0.0.1:9/", SHA256)
-        assert "cache_dir=" in str(error.value)
-    finally:
-        os.seteuid(user)
-        folder.rmdir()
+    download("http://127.0.0.1:9/", archive, SHA256)

@@ -1,15 +1,12 @@
 import itertools
 import os
-import pickle
 import re
 import shutil
 import sys
 from pathlib import Path
 
 import cv2
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 from conftest import child, in_background, write_picture
 from hypothesis import HealthCheck, example, given, settings
@@ -19,9 +16,10 @@ import helpers
 from helpers import MY_Generator, read_image
 from helpers.datasets import packing
 from helpers.datasets.folders import ImageFiles
-from helpers.datasets.packing import load_pack, pack
-from helpers.images.batches import ImageError
-from helpers.images.packs import PICTURE, PackedNames, PackError
+from helpers.datasets.packed import load_pack
+from helpers.datasets.packing import pack
+from helpers.images.packs import PackedNames, PackError
+from helpers.images.reading import ImageError
 
 
 @pytest.fixture
@@ -86,29 +84,6 @@ def test_any_sizes_come_back_as_they_are(tmp_path, sizes, ending):
     assert pixels.shape == (len(names), *sizes[0], 3) if len(set(sizes)) == 1 else (pixels.size,)
 
 
-@pytest.mark.parametrize("one_size", [True, False])
-def test_numpy_and_pandas_open_it(pictures, tmp_path, one_size):
-    names = pictures if not one_size else [str(tmp_path / f"{number}.png") for number in range(9)]
-    if one_size:
-        for seed, name in enumerate(names):
-            write_picture(name, 12, 10, seed)
-    labels = np.arange(len(names)) % 2 - 5
-    pack(ImageFiles(names, labels, ()), tmp_path / "x.pack")
-    pixels = np.load(tmp_path / "x.pack" / "pixels.npy", mmap_mode="r")
-    index = np.load(tmp_path / "x.pack" / "index.npy")
-    table = pd.DataFrame(index)
-    assert [name.decode() for name in table["name"]] == [Path(name).name for name in names]
-    np.testing.assert_array_equal(table["label"], labels)
-    data = (tmp_path / "x.pack" / "pixels.npy").read_bytes()
-    for number, row in enumerate(index):
-        image = read_image(names[number])
-        assert image.shape == (row["height"], row["width"], 3)
-        assert data[row["start"] :][: image.size] == image.tobytes()
-        if one_size:
-            np.testing.assert_array_equal(pixels[number], image)
-    assert pixels.shape == ((9, 12, 10, 3) if one_size else (pixels.size,))
-
-
 @pytest.mark.parametrize("kind", ["grey", "rgba", "16 bits", "palette"])
 def test_kinds_of_pictures(tmp_path, kind):
     noise = np.random.default_rng(0).integers(0, 256, (7, 5, 4), np.uint8)
@@ -149,84 +124,6 @@ def test_one_file_and_the_same_file_twice(files, tmp_path):
         assert_same_pictures(pack(some, tmp_path / f"{number}.pack"), some.filenames)
 
 
-# ---- a pack takes the place of files -------------------------------------------------------------
-
-
-ROLL = {"augment": lambda image, rng: np.roll(image, rng.integers(5), axis=1)}
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"dtype": "uint8", "image_size": (12, 16)},
-        {"shuffle": True, "seed": 3},
-        {"shuffle": True} | ROLL,
-        {"workers": 1, "use_multiprocessing": True, "shuffle": True},
-        {"workers": 2, "use_multiprocessing": True} | ROLL,
-    ],
-)
-def test_the_generator_gives_the_same_bytes_as_from_the_files(files, whole_pack, options):
-    options = {"image_size": (20, 24)} | options
-    packed = load_pack(whole_pack)
-    with (
-        MY_Generator(files.filenames, files.labels, 16, **options) as expected,
-        MY_Generator(packed.filenames, packed.labels, 16, **options) as generator,
-    ):
-        for epoch in range(2):
-            for index in range(5):
-                images, labels = generator.batch(epoch, index)
-                expected_images, expected_labels = expected.batch(epoch, index)
-                assert images.tobytes() == expected_images.tobytes()
-                np.testing.assert_array_equal(labels, expected_labels)
-
-
-@pytest.mark.parametrize("how", [{"workers": 2}, {"workers": 2, "use_multiprocessing": True}])
-def test_fit_gets_every_picture_once(whole_pack, how):
-    packed = load_pack(whole_pack)
-    with MY_Generator(
-        packed.filenames, np.arange(70), 16, image_size=(8, 8), shuffle=True, **how
-    ) as generator:
-        assert helpers.time_epoch(generator).images == 70
-
-
-def test_everything_else_that_takes_files_takes_a_pack(files, whole_pack):
-    packed = load_pack(whole_pack)
-    chosen = [9, 3, 66]
-    for some, same in (
-        (packed.select(chosen), files.select(chosen)),
-        (packed.shuffled(1), files.shuffled(1)),
-    ):
-        assert isinstance(some.filenames, PackedNames)
-        assert_same_pictures(some, same.filenames)
-        np.testing.assert_array_equal(some.labels, same.labels)
-    generator = MY_Generator(packed.filenames, packed.labels, 32, image_size=(10, 10))
-    assert helpers.check_sequence(generator)
-    helpers.show_batch(generator[0], class_names=packed.class_names)
-    plt.close("all")
-
-
-def test_an_index_is_read_some_rows_at_a_time(files, whole_pack, monkeypatch):
-    monkeypatch.setattr(packing, "ROWS_AT_ONCE", 16)
-    packed = load_pack(whole_pack)
-    np.testing.assert_array_equal(packed.labels, files.labels)
-    generator = MY_Generator(packed.filenames, packed.labels, 70, image_size=(20, 24))
-    expected = MY_Generator(files.filenames, files.labels, 70, image_size=(20, 24))
-    assert generator[0][0].tobytes() == expected[0][0].tobytes()
-
-
-def test_a_request_from_a_million_names_is_small():
-    rows = np.zeros(1_000_000, PICTURE)
-    rows["number"] = np.arange(len(rows))
-    names = PackedNames("a.pack", rows)
-    generator = MY_Generator(names, np.zeros(len(rows)), 32, shuffle=True)
-    request = generator._request(0, 5, generator.samples(0, 5))
-    assert isinstance(request.filenames, PackedNames)
-    assert len(pickle.dumps(request)) < 32 * PICTURE.itemsize + 700
-    copy = pickle.loads(pickle.dumps(request))
-    assert list(copy.filenames) == [f"a.pack#{sample}" for sample in generator.samples(0, 5)]
-
-
 def test_a_pack_of_a_pack(files, whole_pack, tmp_path):
     packed = pack(load_pack(whole_pack), tmp_path / "y.pack")
     assert_same_pictures(packed, files.filenames)
@@ -256,11 +153,6 @@ def test_wrong_arguments(files, tmp_path, monkeypatch, change, arguments, words)
     with pytest.raises(ValueError, match=words):
         pack(files._replace(**change), **({"path": "x.pack"} | arguments))
     assert not list(tmp_path.iterdir())
-
-
-def test_there_is_no_pack(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no folder .*x.pack"):
-        load_pack(tmp_path / "x.pack")
 
 
 def test_a_picture_that_cannot_be_read_is_named_and_mending_it_is_enough(files, tmp_path):
@@ -445,7 +337,7 @@ def test_killed_at_any_moment_the_next_call_goes_on(tmp_path):
         "packing _pictures 20",
         "packing checksum 290",
         "packing _finish 1",
-        "packing _read_all 1",
+        "packed read_all 1",
         "packing _write_note 2",
         "Path replace 1",
         "Path replace 2",

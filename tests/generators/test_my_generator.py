@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import warnings
-import zlib
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,90 +21,27 @@ import tensorflow as tf
 from conftest import is_alive, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from noting import (
+    SIZE,
+    Generator,
+    NewEpochs,
+    Recorder,
+    fit,
+    labels_of,
+    note,
+    numbers_of,
+    recorder,
+    samples_of,
+)
 from skimage.io import imread
 from skimage.transform import resize
 
-from helpers import CIFAR10Sequence, ImageError, MY_Generator, fit_generator
-from helpers.generators.my_generator import epoch_order
+from helpers import ImageError, MY_Generator
+from helpers.generators.order import epoch_order
 from helpers.images.batches import LoadedBatch
 from helpers.loading import loaders as workers
 
-SIZE = (6, 7)
 PROCESSES = {"workers": 2, "use_multiprocessing": True}
-Generator = partial(MY_Generator, image_size=SIZE)
-
-
-class Recorder(keras.Model):
-    """Trains nothing; notes of each batch the labels and a checksum of each picture."""
-
-    def __init__(self):
-        super().__init__()
-        self.built = True
-        self.compile(run_eagerly=True)
-        self.forget()
-
-    def forget(self):
-        self.epochs, self.validations = [], []
-
-    def train_step(self, data):
-        self.epochs[-1].append(note(*(array.numpy() for array in data)))
-        return {"loss": 0.0}
-
-    def test_step(self, data):
-        self.validations[-1].append(note(*(array.numpy() for array in data)))
-        return {"loss": 0.0}
-
-
-class NewEpochs(keras.callbacks.Callback):
-    """Opens a page for each epoch of a Recorder."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.model.epochs.append([])
-
-    def on_test_begin(self, logs=None):
-        self.model.validations.append([])
-
-
-def note(images, labels):
-    """What is remembered of a batch: [(label, checksum of the picture), …]."""
-    checksums = [zlib.crc32(np.ascontiguousarray(image)) for image in images]
-    return list(zip(labels.tolist(), checksums, strict=True))
-
-
-recorder = Recorder()
-
-
-def fit(generator, epochs=1, shuffle=False, **options):
-    """The batches of each epoch, as `note` has them, that ``fit`` hands to a model."""
-    recorder.forget()
-    recorder.fit(
-        generator, epochs=epochs, shuffle=shuffle, verbose=0, callbacks=[NewEpochs()], **options
-    )
-    return recorder.epochs
-
-
-def fit_as_the_article(generator, **options):
-    """The same, through fit_generator."""
-    recorder.forget()
-    options = {"verbose": 0, "shuffle": False, **options}
-    history = fit_generator(recorder, generator, callbacks=[NewEpochs()], **options)
-    assert len(history.epoch) == len(recorder.epochs)
-    return recorder.epochs
-
-
-def samples_of(epoch):
-    """Everything in an epoch, sorted by label."""
-    return sorted(sample for batch in epoch for sample in batch)
-
-
-def numbers_of(epoch):
-    """Labels of an epoch, in the order they came."""
-    return [label for batch in epoch for label, _ in batch]
-
-
-def labels_of(epoch):
-    """Labels of each batch of an epoch."""
-    return [[label for label, _ in batch] for batch in epoch]
 
 
 @pytest.fixture(scope="module")
@@ -119,44 +55,6 @@ def checksums(pictures):
 def threads():
     with ThreadPoolExecutor(4) as executor:
         yield executor
-
-
-# ---- CIFAR10Sequence ----------------------------------------------------------------------------
-
-
-def test_the_textbook_class_is_the_articles_expression(pictures):
-    filenames, labels = pictures[:5], [3, 1, 4, 1, 5]
-    sequence = CIFAR10Sequence(filenames, labels, 2)
-    assert len(sequence) == 3
-    for index, (first, last) in enumerate([(0, 2), (2, 4), (4, 5)]):
-        batch_x, batch_y = filenames[first:last], labels[first:last]
-        images, numbers = sequence[index]
-        expected = np.array([resize(imread(f), (200, 200)) for f in batch_x])
-        assert images.dtype == np.float64
-        assert np.array_equal(images, expected)
-        assert np.array_equal(numbers, np.array(batch_y))
-
-
-@pytest.mark.parametrize(("count", "batch_size", "batches"), [(1, 1, 1), (4, 2, 2), (5, 2, 3)])
-def test_the_textbook_class_counts_the_short_batch(count, batch_size, batches):
-    length = len(CIFAR10Sequence(["a.png"] * count, [0] * count, batch_size))
-    assert type(length) is int
-    assert length == batches
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        {"workers": 1},
-        {"workers": 2},
-        pytest.param({"workers": 2, "use_multiprocessing": True}, marks=pytest.mark.slow),
-    ],
-    ids=["alone", "threads", "processes"],
-)
-def test_the_textbook_class_through_fit(pictures, how):
-    sequence = CIFAR10Sequence(pictures[:5], range(5), 2, **how)
-    expected = [note(*sequence[index]) for index in range(3)]
-    assert fit(sequence, epochs=2) == [expected, expected]
 
 
 # ---- exactly once -------------------------------------------------------------------------------
@@ -315,18 +213,6 @@ def test_random_numbers_depend_on_seed_epoch_and_sample_only(pictures):
         assert not set(others.values()) & set(expected.values())
 
 
-def test_seeds_decide_the_order():
-    orders = {tuple(epoch_order(seed, 50, epoch)) for seed in range(5) for epoch in range(5)}
-    assert len(orders) == 25
-    assert np.array_equal(epoch_order(3, 50, 4), epoch_order(3, 50, 4))
-
-
-@settings(deadline=None)
-@given(st.integers(0, 2**70), st.integers(1, 300), st.integers(0, 10**6))
-def test_an_order_is_a_permutation(seed, count, epoch):
-    assert sorted(epoch_order(seed, count, epoch)) == list(range(count))
-
-
 # ---- pictures and labels ------------------------------------------------------------------------
 
 
@@ -414,7 +300,7 @@ def test_relative_names_mean_this_programs_folder(pictures, checksums, monkeypat
         generator[0]  # the workers start here
         monkeypatch.chdir(Path(pictures[0]).parent)
         elsewhere = Generator([Path(name).name for name in pictures], range(70), 70)
-        elsewhere._use_loader(generator._loader)
+        elsewhere._loader = generator._loader
         assert note(*elsewhere[0]) == checksums
 
 
@@ -864,130 +750,6 @@ def test_a_batch_that_never_comes_is_an_error(pictures):
     generator = Generator(pictures[:4], range(4), 2, executor=Silent(), timeout=0.05)
     with pytest.raises(TimeoutError, match=rf"within 0\.05 s.*{re.escape(pictures[2])}"):
         generator[1]
-
-
-# ---- fit_generator ------------------------------------------------------------------------------
-
-
-@pytest.mark.filterwarnings("error")
-def test_the_articles_call(pictures, capsys):
-    train = Generator(pictures[:22], range(22), 4)
-    validation = Generator(pictures[22:33], range(22, 33), 4)
-    epochs = fit_as_the_article(
-        generator=train,
-        steps_per_epoch=22 // 4,
-        epochs=3,
-        verbose=1,
-        validation_data=validation,
-        validation_steps=11 // 4,
-        use_multiprocessing=False,
-        workers=16,
-        max_queue_size=32,
-    )
-    assert [len(epoch) for epoch in epochs] == [5, 5, 5]
-    assert labels_of(recorder.validations[0]) == [[22, 23, 24, 25], [26, 27, 28, 29]]
-    assert recorder.validations == [recorder.validations[0]] * 3
-    for sequence in (train, validation):
-        assert (sequence.workers, sequence.max_queue_size) == (16, 32)
-    assert "Epoch 3/3" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("make", [CIFAR10Sequence, Generator], ids=["textbook", "MY_Generator"])
-def test_the_articles_call_with_processes(pictures, make):
-    train, validation = make(pictures[:7], range(7), 2), make(pictures[7:12], range(7, 12), 2)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        epochs = fit_as_the_article(
-            generator=train,
-            steps_per_epoch=7 // 2,
-            epochs=3,
-            verbose=1,
-            validation_data=validation,
-            validation_steps=5 // 2,
-            use_multiprocessing=True,
-            workers=4,
-            max_queue_size=32,
-        )
-    assert not [one for one in caught if "ran out of data" in str(one.message)]
-    assert [labels_of(epoch) for epoch in epochs] == [
-        [[0, 1], [2, 3], [4, 5]],
-        [[6], [0, 1], [2, 3]],
-        [[4, 5], [6], [0, 1]],
-    ]
-    assert [labels_of(epoch) for epoch in recorder.validations] == [[[7, 8], [9, 10]]] * 3
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("error")
-@settings(max_examples=12, deadline=None)
-@given(
-    batches=st.integers(1, 7),
-    steps=st.integers(1, 16),
-    epochs=st.integers(1, 4),
-    workers=st.sampled_from([1, 2]),
-    shuffle=st.booleans(),
-)
-def test_epochs_of_any_number_of_steps_are_one_stream(
-    pictures, batches, steps, epochs, workers, shuffle
-):
-    generator = Generator(pictures[: 2 * batches], range(2 * batches), 2, shuffle=shuffle)
-    seen = fit_as_the_article(generator, steps_per_epoch=steps, epochs=epochs, workers=workers)
-    assert [len(epoch) for epoch in seen] == [steps] * epochs
-    stream = [batch for epoch in seen for batch in epoch]
-    assert stream == [
-        note(*generator.batch(position // batches, position % batches))
-        for position in range(steps * epochs)
-    ]
-
-
-def test_every_batch_comes_as_often_as_any_other(pictures):
-    generator = Generator(pictures[:10], range(10), 2)
-    epochs = fit_as_the_article(generator, steps_per_epoch=3, epochs=5, shuffle=True, workers=2)
-    first_of_batch = sorted(labels[0] for epoch in epochs for labels in labels_of(epoch))
-    assert first_of_batch == [0, 0, 0, 2, 2, 2, 4, 4, 4, 6, 6, 6, 8, 8, 8]
-
-
-def test_initial_epoch_goes_on_with_the_stream(pictures):
-    generator = Generator(pictures[:10], range(10), 2)
-    epochs = fit_as_the_article(generator, steps_per_epoch=3, epochs=3, initial_epoch=1)
-    assert labels_of(epochs[0]) == [[6, 7], [8, 9], [0, 1]]
-    assert labels_of(epochs[1]) == [[2, 3], [4, 5], [6, 7]]
-
-
-def test_without_steps_an_epoch_is_the_whole_generator(pictures):
-    generator = Generator(pictures[:7], range(7), 3)
-    epochs = fit_as_the_article(
-        generator, epochs=2, validation_data=Generator(pictures[7:9], [7, 8], 2)
-    )
-    assert [labels_of(epoch) for epoch in epochs] == [[[0, 1, 2], [3, 4, 5], [6]]] * 2
-    assert [labels_of(epoch) for epoch in recorder.validations] == [[[7, 8]]] * 2
-
-
-def test_broken_files_are_warned_about_once_an_epoch_of_fit_generator(pictures, broken_file):
-    generator = Generator([*pictures[:9], broken_file], range(10), 5, on_error="skip")
-    with pytest.warns(UserWarning, match="1 of 10 files") as caught:
-        fit_as_the_article(generator, steps_per_epoch=2, epochs=3, workers=2)
-    assert len([one for one in caught if "left out" in str(one.message)]) == 3
-
-
-@pytest.mark.parametrize("name", ["steps_per_epoch", "validation_steps"])
-@pytest.mark.parametrize("value", [0, -1, 2.0, True, "3"])
-def test_wrong_steps_are_refused(pictures, name, value):
-    generator = Generator(pictures[:4], range(4), 2)
-    options = {"validation_data": generator, name: value}
-    with pytest.raises((TypeError, ValueError), match=re.escape(repr(value))) as raised:
-        fit_generator(recorder, generator, **options)
-    assert name in str(raised.value)
-
-
-def test_class_weights_reach_the_loss(pictures):
-    layers = [keras.Input((*SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(1)]
-    model = keras.Sequential(layers)
-    model.compile("sgd", loss=lambda y, y_pred: 1.0 + 0.0 * keras.ops.sum(y_pred, -1))
-    generator = Generator(pictures[:4], [0, 0, 1, 1], 2)
-    history = fit_generator(model, generator, class_weight={0: 1.0, 1: 3.0}, verbose=0)
-    assert history.history["loss"] == pytest.approx([2.0])
 
 
 INTERRUPTED = """

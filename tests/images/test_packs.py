@@ -11,10 +11,13 @@ from conftest import write_picture
 
 from helpers import read_image, resize_image
 from helpers.datasets.folders import ImageFiles
-from helpers.datasets.packing import load_pack, pack, verify_pack
+from helpers.datasets.packed import load_pack, verify_pack
+from helpers.datasets.packing import pack
 from helpers.images import packs
-from helpers.images.batches import BatchRequest, ImageError, expanded, load_batch, load_smallest
+from helpers.images.batches import BatchRequest, expanded, load_batch, load_smallest
 from helpers.images.packs import PICTURE, OpenPacks, PackedNames, PackError
+from helpers.images.reading import ImageError
+from helpers.images.resizing import write_resized
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +142,7 @@ def test_a_picture_that_has_the_size_already_gives_the_bytes_that_resizing_gives
         resized = resize_image(image, (16, 16))
         expected = resized if dtype == "float32" else np.rint(255 * resized).astype(np.uint8)
         row = np.empty((16, 16, 3), dtype)
-        from helpers.images import batches as images
-
-        images._write_resized(row, image, BatchRequest([], (16, 16), dtype))
+        write_resized(row, image, np.empty((16, 16, 3), np.float32))
         assert row.tobytes() == expected.tobytes()
 
 

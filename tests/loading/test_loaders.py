@@ -17,7 +17,8 @@ import pytest
 from conftest import REPOSITORY, in_background, is_alive, wait_until
 from PIL import Image
 
-from helpers.images.batches import BatchRequest, ImageError, load_batch
+from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.reading import ImageError
 from helpers.loading import loaders
 from helpers.loading.loaders import ExecutorLoader, Loader, ProcessLoader
 from helpers.loading.memory import BatchMemory

@@ -16,7 +16,7 @@ from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.images import batches as images
+from helpers.images import batches
 from helpers.loading import memory
 from helpers.loading.memory import BatchMemory, SharedMemory
 
@@ -51,7 +51,7 @@ def allocated(monkeypatch):
     arrays = []
 
     def aligned_empty(*arguments):
-        arrays.append(images.aligned_empty(*arguments))
+        arrays.append(batches.aligned_empty(*arguments))
         return arrays[-1]
 
     monkeypatch.setattr(memory, "aligned_empty", aligned_empty)

@@ -16,7 +16,8 @@ import psutil
 import pytest
 from conftest import in_background, is_alive, wait_until
 
-from helpers.images.batches import BatchRequest, ImageError, load_batch
+from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.reading import ImageError
 from helpers.loading import pool as pools
 from helpers.loading.pool import Pool, WorkerDiedError
 

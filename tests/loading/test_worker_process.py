@@ -1,4 +1,5 @@
 import contextlib
+import copyreg
 import functools
 import mmap
 import os
@@ -18,7 +19,8 @@ import psutil
 import pytest
 from conftest import is_alive, wait_until
 
-from helpers.images.batches import AugmentError, BatchRequest, ImageError, LoadedBatch, load_batch
+from helpers.images.batches import AugmentError, BatchRequest, LoadedBatch, load_batch
+from helpers.images.reading import ImageError
 from helpers.loading.worker_process import run_worker
 
 pytestmark = pytest.mark.skipif(
@@ -215,6 +217,9 @@ class NoNotesError(Exception):
     ids=["two arguments", "file", "no notes"],
 )
 def test_an_error_that_cannot_be_pickled_comes_as_text(pictures, monkeypatch, error, text):
+    # Dask, once imported, has every exception pickled in a way of its own.
+    monkeypatch.delitem(copyreg.dispatch_table, error.func, raising=False)
+
     def load(*arguments):
         raise error()
 

@@ -11,7 +11,8 @@ from matplotlib.text import Text
 
 from helpers import plot_timeline, simulate
 from helpers.plotting.gantt import COLOURS, LARGE_STEPS, MOST_STEPS
-from helpers.profiling.spans import COLUMNS, Spans, lane_order, ready_batches
+from helpers.plotting.lanes import COLUMNS, lane_order, ready_batches
+from helpers.profiling.spans import Spans
 
 RED = COLOURS["wait"]
 

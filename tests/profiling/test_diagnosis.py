@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import MY_Generator, Timeline, diagnose, simulate
-from helpers.images import batches as images
+from helpers.images import batches
 
 pytestmark = pytest.mark.alone  # what else runs on the cores would be in the diagnosis
 
@@ -55,8 +55,8 @@ def make(pictures):
     return function
 
 
-def slowed(monkeypatch, name, seconds, compute=False):
-    function = getattr(images, name)
+def slowed(monkeypatch, module, name, seconds, compute=False):
+    function = getattr(module, name)
 
     def slow(*arguments, **options):
         end = time.perf_counter() + seconds
@@ -67,12 +67,12 @@ def slowed(monkeypatch, name, seconds, compute=False):
             time.sleep(seconds)
         return function(*arguments, **options)
 
-    monkeypatch.setattr(images, name, slow)
+    monkeypatch.setattr(module, name, slow)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_slow_disk_is_the_limit(make, monkeypatch, workers):
-    slowed(monkeypatch, "_content", 0.01)
+    slowed(monkeypatch, batches, "file_content", 0.01)
     found = watch(make(workers=workers), step=0.004).diagnose()
     assert found.limit == "reading"
     assert found.speedup > 3
@@ -81,10 +81,10 @@ def test_a_slow_disk_is_the_limit(make, monkeypatch, workers):
 
 
 @pytest.mark.parametrize(
-    ("function", "limit"), [("_decoded", "decoding"), ("_write_resized", "resizing")]
+    ("function", "limit"), [("decode", "decoding"), ("write_resized", "resizing")]
 )
 def test_slow_computing_is_the_limit(make, monkeypatch, function, limit):
-    slowed(monkeypatch, function, 0.01, compute=True)
+    slowed(monkeypatch, batches, function, 0.01, compute=True)
     found = watch(make(), step=0.005).diagnose()
     assert found.limit == limit
     assert found.speedup > 3

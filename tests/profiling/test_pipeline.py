@@ -1,4 +1,3 @@
-import re
 from itertools import pairwise
 
 import numpy as np
@@ -101,20 +100,6 @@ def test_the_rounding_of_floats_is_no_time():
     assert rows_of(spans, "queue").empty
 
 
-def test_numbers_of_any_kind_will_do():
-    numbers = {"decode": np.float32(0.5), "step": 1, "workers": np.int64(2)}
-    expected = simulate(decode=0.5, step=1.0, workers=2)
-    pd.testing.assert_frame_equal(simulate(**numbers).table(), expected.table())
-
-
-def test_the_spans_know_the_run():
-    spans = simulate(
-        read=3, decode=2, step=1, workers=3, cores=5, queue=7, step_cores=1.5, batches=2
-    )
-    known = (spans.workers, spans.cores, spans.queue, spans.batch_cpu, spans.step_cores)
-    assert known == (3, 5, 7, 2.0, 1.5)
-
-
 # ---- cases that can be worked out on paper -------------------------------------------------------
 
 
@@ -128,12 +113,6 @@ def test_one_worker_and_slow_data():
     spans = simulate(read=3, decode=2, hand_over=1, step=4, batches=20)
     assert elapsed(spans) == 20 * (3 + 2 + 1) + 4
     assert rows_of(spans, "wait")["seconds"].tolist() == [6, *19 * [2]]
-
-
-def test_no_workers_are_one():
-    none, one = (simulate(decode=2, hand_over=1, step=1, workers=count) for count in (0, 1))
-    pd.testing.assert_frame_equal(none.table(), one.table())
-    assert none.workers == 1
 
 
 @pytest.mark.parametrize("workers", [2, 3, 4, 6, 8, 16])
@@ -334,30 +313,3 @@ def test_a_factor_on_all_times_is_a_factor_on_the_result(options, factor):
 def test_the_same_arguments_give_the_same_spans(options):
     first, second = simulate(**options).table(), simulate(**options).table()
     pd.testing.assert_frame_equal(first, second, check_exact=True)
-
-
-# ---- wrong arguments -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "error", "received"),
-    [
-        ("read", -0.1, ValueError, "-0.1"),
-        ("decode", float("nan"), ValueError, "nan"),
-        ("decode", "0.1", TypeError, "'0.1'"),
-        ("hand_over", None, TypeError, "None"),
-        ("hand_over", True, TypeError, "True"),
-        ("step", 0, ValueError, "0"),
-        ("step", float("inf"), ValueError, "inf"),
-        ("step_cores", -1, ValueError, "-1"),
-        ("workers", -1, ValueError, "-1"),
-        ("workers", 2.5, TypeError, "2.5"),
-        ("cores", 0, ValueError, "0"),
-        ("queue", 0, ValueError, "0"),
-        ("batches", 0, ValueError, "0"),
-        ("batch_size", 0, ValueError, "0"),
-    ],
-)
-def test_a_wrong_argument_is_named_with_the_value_received(name, value, error, received):
-    with pytest.raises(error, match=rf"{name} must be.*; received {re.escape(received)}"):
-        simulate(**{"decode": 0.1, "step": 0.1, name: value})

@@ -177,7 +177,7 @@ def test_every_sample_is_trained_on_once_an_epoch(files, tmp_path_factory, stops
 
 PROGRAM = """
 import os, pathlib, signal, sys
-sys.path.insert(0, "tests")
+sys.path[:0] = "tests", "tests/training"
 import numpy as np
 import test_resume as here
 

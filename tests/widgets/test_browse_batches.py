@@ -1,15 +1,10 @@
-import base64
-
 import keras
-import matplotlib.image
-import nbconvert
-import nbformat
 import numpy as np
 import psutil
 import pytest
 
 from helpers import CIFAR10Sequence, ImageFiles, MY_Generator, read_image, resize_image
-from helpers.widgets.playground import batch_pairs, browse_batches, play_pipeline, plot_pairs
+from helpers.widgets.browse_batches import batch_pairs, browse_batches, plot_pairs
 
 NAMES = [f"class {number}" for number in range(10)]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -219,82 +214,3 @@ def test_a_generator_without_batches_is_refused():
 
     with pytest.raises(ValueError, match="0 batches"):
         browse_batches(Empty([]))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("workers", 2),
-        ("cores", 2),
-        ("queue", 3),
-        ("read", 30),
-        ("decode", 90),
-        ("hand_over", 20),
-        ("step", 80),
-    ],
-)
-def test_each_slider_of_the_pipeline_changes_the_picture(name, value):
-    box = play_pipeline(workers=4, cores=1)
-    before = box.picture.value
-    box.controls[name].value = value
-    assert bytes(box.picture.value).startswith(PNG)
-    assert box.picture.value != before
-
-
-def test_the_sliders_of_times_are_in_milliseconds_and_the_words_tell_the_rate():
-    box = play_pipeline(read=0, decode=0.040, hand_over=0, step=0.010, workers=1, batches=50)
-    assert box.controls["decode"].value == 40
-    assert box.words.value.startswith("796 images/s. Training stands still for data 75% ")
-    box.controls["step"].value = 80
-    assert "The limit is the model." in box.words.value
-
-
-def test_sliders_reach_further_than_they_start():
-    controls = play_pipeline(decode=0.5, workers=64).controls
-    assert controls["workers"].max == 64
-    assert controls["decode"].max == controls["step"].max == 1000
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"decode": -1},
-        {"workers": 0},
-        {"batches": 0},
-        {"step": 0},
-        {"read": "1"},
-        {"step_cores": None},
-    ],
-)
-def test_wrong_numbers_are_refused_at_once(wrong):
-    with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
-        play_pipeline(**wrong)
-
-
-# Where no widgets run.
-
-
-@pytest.fixture(params=["batches", "pipeline"])
-def box(request, files):
-    return browse_batches(make(files), NAMES) if request.param == "batches" else play_pipeline()
-
-
-def test_beside_the_live_widget_there_are_its_present_picture_and_words(box, tmp_path):
-    for control in box.controls.values():
-        control.value += 1
-    bundle = box._repr_mimebundle_()
-    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == box.model_id
-    picture = base64.b64decode(bundle["image/png"])
-    assert picture == box.picture.value
-    (tmp_path / "picture.png").write_bytes(picture)
-    height, width = matplotlib.image.imread(tmp_path / "picture.png").shape[:2]
-    assert 800 <= width <= 1100 and height >= 200
-    assert "\n" not in bundle["text/plain"] and "<" not in bundle["text/plain"]
-
-
-def test_a_page_made_of_a_notebook_shows_the_picture(box):
-    bundle = box._repr_mimebundle_()
-    output = nbformat.v4.new_output("execute_result", bundle, execution_count=1)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
-    page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
-    assert bundle["image/png"] in page
