@@ -6,6 +6,7 @@ import textwrap
 import tomllib
 from pathlib import Path
 
+import grimp
 import nbformat
 import pytest
 
@@ -88,6 +89,22 @@ def test_a_wing_says_what_it_is_for_and_its_files_are_in_the_guide(wing):
 def test_every_file_has_its_test_file(wing):
     for path in wing.glob("[!_]*.py"):
         assert (ROOT / "tests" / wing.name / f"test_{path.name}").exists(), path
+
+
+def test_the_guide_draws_the_arrows_that_there_are():
+    """Those that pass a folder by are left out: there is another way along the drawn ones."""
+    drawn = set()
+    for start, ends in re.findall(r"^ +(\w+)\[.*?\] --> (.*)$", HELPERS_README, re.MULTILINE):
+        drawn |= {(start, re.match(r"\w+", end)[0]) for end in ends.split(" & ")}
+    graph = grimp.build_graph("helpers")
+    pairs = ((a, b) for a in graph.modules for b in graph.find_modules_directly_imported_by(a))
+    used = {tuple(f"{name}.".split(".")[1] for name in pair) for pair in pairs}
+    used = {(a, b) for a, b in used if a and b and a not in (b, "__main__")}
+    assert {(start, end) for start, end in drawn if start != "main"} <= used
+    reached = set(drawn)
+    while more := {(a, d) for a, b in reached for c, d in drawn if b == c} - reached:
+        reached |= more
+    assert used <= reached
 
 
 def test_every_benchmark_stands_on_its_page():
