@@ -1,16 +1,9 @@
 import numpy as np
 import pytest
-from runs import BY_HAND, by_hand, measured_run
+from runs import BY_HAND, by_hand
 
 from helpers import Spans, simulate
 from helpers.plotting.lanes import COLUMNS
-
-# ---- table and summary ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def measured(pictures):
-    return measured_run(pictures)
 
 
 def test_the_table_is_sorted_and_has_seconds():
@@ -39,18 +32,6 @@ def test_a_run_without_a_step_says_so(rows, use):
     assert len(spans.table()) == len(rows)
     with pytest.raises(ValueError, match="no training step"):
         getattr(spans, use)()
-
-
-# ---- save ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["by hand", "simulated", "measured"])
-def spans(request):
-    if request.param == "measured":
-        return request.getfixturevalue("measured")
-    if request.param == "simulated":
-        return simulate(read=0.01, decode=0.02, hand_over=0.003, step=0.015, workers=12, cores=3)
-    return by_hand()
 
 
 # ---- the words and the picture -------------------------------------------------------------------
