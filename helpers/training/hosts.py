@@ -3,9 +3,8 @@
 Start one on each host. The address is a free port of the first host; the folder is one that
 all hosts see:
 
-    trainer="python -m helpers.training.hosts --address 10.0.0.1:4567 --folder /shared/run"
-    $trainer --count 2 --index 0
-    $trainer --count 2 --index 1
+    python -m helpers.training.hosts --address 10.0.0.1:4567 --count 2 --index 0 --folder /shared
+    python -m helpers.training.hosts --address 10.0.0.1:4567 --count 2 --index 1 --folder /shared
 
 Keras distributes the training with its JAX backend: every trainer has all the weights and
 computes the gradient of its share, and all of them take the step of the mean gradient. If one
