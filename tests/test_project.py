@@ -17,6 +17,7 @@ TESTS_README = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob(".github/*.md"))]
 PAGES += [ROOT / folder / "README.md" for folder in ("data", "helpers", "notebooks", "tests")]
 WINGS = [path.parent for path in sorted((ROOT / "helpers").glob("*/__init__.py"))]
+EVERY_WING = pytest.mark.parametrize("wing", WINGS, ids=[wing.name for wing in WINGS])
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EVERY_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 
@@ -76,7 +77,7 @@ def test_readme_stays_short():
     assert max(map(len, lines)) <= 120
 
 
-@pytest.mark.parametrize("wing", WINGS)
+@EVERY_WING
 def test_a_wing_says_what_it_is_for_and_its_files_are_in_the_guide(wing):
     docstring = ast.get_docstring(ast.parse((wing / "__init__.py").read_text(encoding="utf-8")))
     assert 3 <= len([line for line in docstring.splitlines() if line]) <= 6
@@ -85,7 +86,7 @@ def test_a_wing_says_what_it_is_for_and_its_files_are_in_the_guide(wing):
         assert f"`{path.stem}`" in row, path.stem
 
 
-@pytest.mark.parametrize("wing", WINGS)
+@EVERY_WING
 def test_every_file_has_its_test_file(wing):
     for path in wing.glob("[!_]*.py"):
         assert (ROOT / "tests" / wing.name / f"test_{path.name}").exists(), path

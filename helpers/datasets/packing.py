@@ -23,7 +23,6 @@ from tqdm import tqdm  # unlike tqdm.auto, it shows nothing before the delay
 
 from helpers import arguments
 from helpers.datasets import packed
-from helpers.datasets.packed import NOTE, damaged, load_pack, npy_header, read_note
 from helpers.datasets.writing import locked, size_of
 from helpers.images import packs
 from helpers.images.batches import BatchRequest, load_batch
@@ -108,7 +107,7 @@ def pack(image_files, path, image_size=None):
             f"more. Free some space, then call again to go on"
         )
         raise OSError(error.errno, message) from error
-    return load_pack(path)
+    return packed.load_pack(path)
 
 
 # ---- what is to be packed ------------------------------------------------------------------------
@@ -141,10 +140,10 @@ def _checksum_of_files(names, labels):
 
 def _is_complete(path, plan):
     """Whether the pack is complete; if it is not, its plan lies in the folder afterwards."""
-    complete = (path / NOTE).exists()
-    file = path / (NOTE if complete else PLAN)
+    complete = (path / packed.NOTE).exists()
+    file = path / (packed.NOTE if complete else PLAN)
     if file.exists():
-        found = read_note(file)
+        found = packed.read_note(file)
         others = [name.replace("_", " ") for name in plan if found[name] != plan[name]]
         if others:
             raise ValueError(
@@ -185,8 +184,8 @@ def _write_rest(path, row, filenames, names, labels, image_size):
 def _cut_to_whole_rows(path, pixels, index, row, pictures):
     """Return the number of pictures that are there, and where their pixels end."""
     for file, header in (
-        (pixels, npy_header("|u1", (0,))),
-        (index, npy_header(row.dtype, (pictures,))),
+        (pixels, packed.npy_header("|u1", (0,))),
+        (index, packed.npy_header(row.dtype, (pictures,))),
     ):
         file.write(header)
         file.flush()
@@ -235,18 +234,18 @@ def _finish(path, plan):
     rows, _, crc32 = packed.read_index(path)
     index = np.load(path / packs.INDEX, mmap_mode="r")
     if _checksum_of_files(index["name"], index["label"]) != plan["names_and_labels"]:
-        raise damaged(path / packs.INDEX, "its names and labels are not those of the files")
-    pixel_bytes = size_of(path / packs.PIXELS) - len(npy_header("|u1", (0,)))
+        raise packed.damaged(path / packs.INDEX, "its names and labels are not those of the files")
+    pixel_bytes = size_of(path / packs.PIXELS) - len(packed.npy_header("|u1", (0,)))
     heights, widths = (np.unique(rows[side]).tolist() for side in ("height", "width"))
     one_size = len(heights) == len(widths) == 1
     shape = (len(rows), *heights, *widths, 3) if one_size else (pixel_bytes,)
     with (path / packs.PIXELS).open("r+b") as file:
-        file.write(npy_header("|u1", shape))
+        file.write(packed.npy_header("|u1", shape))
         file.flush()
         os.fsync(file.fileno())
     packed.read_all(packs.PackedNames(path, rows))
     note = plan | {"shape": shape, "index_bytes": size_of(path / packs.INDEX), "index_crc32": crc32}
-    _write_note(path / NOTE, note)
+    _write_note(path / packed.NOTE, note)
     (path / PLAN).unlink()
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from helpers.plotting.lanes import arranged
 from helpers.profiling.pipeline import Pipeline
 from helpers.profiling.summary import summarize
 
@@ -221,7 +222,8 @@ def predicted(spans, costs: Costs, workers: int, queue: int | None = None) -> pd
     making = {"read": waiting, "decode": computing, "workers": workers}
     training = {"hand_over": costs.hand_over, "step": costs.step, "step_cores": spans.step_cores}
     limits = {"cores": spans.cores, "queue": queue or spans.queue}
-    return summarize(Pipeline(**making, **training, **limits, batches=100).run(), workers)
+    rows = Pipeline(**making, **training, **limits, batches=100).run()
+    return summarize(arranged(rows), workers)
 
 
 def worker_seconds(spans, costs: Costs) -> tuple[float, float]:

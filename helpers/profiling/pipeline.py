@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers.plotting.lanes import COLUMNS, arranged
+from helpers.plotting.lanes import COLUMNS
 
 TRAINING = 0
 """Number of the training's lane; the workers' lanes follow from 1, then comes the queue's."""
@@ -102,14 +102,14 @@ class Pipeline:
         Returns
         -------
         pandas.DataFrame
-            The spans of one epoch, as `helpers.Spans.table` describes them.
+            The spans of one epoch, for `helpers.Spans` to arrange.
         """
         self.begin_all()
         while self.tasks:
             self.go_on()
             self.begin_all()
         rows = pd.DataFrame(self.rows, columns=["lane", "kind", "step", "start", "stop"])
-        return arranged(rows.assign(epoch=0, images=batch_size)[COLUMNS])
+        return rows.assign(epoch=0, images=batch_size)[COLUMNS]
 
     def begin_all(self) -> None:
         """Begin all that can begin now."""

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import write_picture
+from packed_files import assert_same_pictures, three_classes
 
 import helpers
 from helpers import MY_Generator, read_image
@@ -18,21 +19,15 @@ from helpers.images.packs import PICTURE, PackedNames
 
 @pytest.fixture
 def files(pictures):
-    return ImageFiles(pictures, np.arange(len(pictures)) % 3, ("a", "b", "c"))
+    return three_classes(pictures)
 
 
 @pytest.fixture(scope="module")
 def whole_pack(pictures, tmp_path_factory):
     """A pack of all `pictures`, which no test may change."""
     path = tmp_path_factory.mktemp("packs") / "whole.pack"
-    pack(ImageFiles(pictures, np.arange(len(pictures)) % 3, ("a", "b", "c")), path)
+    pack(three_classes(pictures), path)
     return path
-
-
-def assert_same_pictures(packed, filenames):
-    assert len(packed.filenames) == len(filenames)
-    for name, filename in zip(packed.filenames, filenames, strict=True):
-        np.testing.assert_array_equal(read_image(name), read_image(filename))
 
 
 @pytest.mark.parametrize("one_size", [True, False])

@@ -11,6 +11,7 @@ import pytest
 from conftest import child, in_background, write_picture
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from packed_files import assert_same_pictures, three_classes
 
 import helpers
 from helpers import MY_Generator, read_image
@@ -24,25 +25,19 @@ from helpers.images.reading import ImageError
 
 @pytest.fixture
 def files(pictures):
-    return ImageFiles(pictures, np.arange(len(pictures)) % 3, ("a", "b", "c"))
+    return three_classes(pictures)
 
 
 @pytest.fixture(scope="module")
 def whole_pack(pictures, tmp_path_factory):
     """A pack of all `pictures`, which no test may change."""
     path = tmp_path_factory.mktemp("packs") / "whole.pack"
-    pack(ImageFiles(pictures, np.arange(len(pictures)) % 3, ("a", "b", "c")), path)
+    pack(three_classes(pictures), path)
     return path
 
 
 def contents(path):
     return {file.name: file.read_bytes() for file in path.iterdir()}
-
-
-def assert_same_pictures(packed, filenames):
-    assert len(packed.filenames) == len(filenames)
-    for name, filename in zip(packed.filenames, filenames, strict=True):
-        np.testing.assert_array_equal(read_image(name), read_image(filename))
 
 
 # ---- what is in a pack ---------------------------------------------------------------------------

@@ -6,29 +6,22 @@ import nbformat
 import numpy as np
 import pytest
 
-from helpers import ImageFiles, MY_Generator
+from helpers import MY_Generator
 from helpers.widgets.browse_batches import browse_batches
 from helpers.widgets.play_pipeline import play_pipeline
 
 NAMES = [f"class {number}" for number in range(10)]
 
 
-@pytest.fixture
-def files(pictures):
-    return ImageFiles(pictures, np.arange(70) % 10, NAMES)
-
-
-def make(files, **options):
-    options = {"batch_size": 16, "image_size": (20, 24), "shuffle": True, "seed": 5} | options
-    return MY_Generator(files.filenames, files.labels, **options)
-
-
 # Where no widgets run.
 
 
 @pytest.fixture(params=["batches", "pipeline"])
-def box(request, files):
-    return browse_batches(make(files), NAMES) if request.param == "batches" else play_pipeline()
+def box(request, pictures):
+    if request.param == "pipeline":
+        return play_pipeline()
+    options = {"image_size": (20, 24), "shuffle": True, "seed": 5}
+    return browse_batches(MY_Generator(pictures, np.arange(70) % 10, 16, **options), NAMES)
 
 
 def test_beside_the_live_widget_there_are_its_present_picture_and_words(box, tmp_path):
