@@ -47,6 +47,9 @@ ADVICE = {
 class Diagnosis(NamedTuple):
     """What limits a run.
 
+    Measure on a machine that has nothing else to do: where other programs take its cores, it may
+    name the wrong limit.
+
     Attributes
     ----------
     limit : str
