@@ -185,13 +185,15 @@ def _waits_at_the_start(spans) -> bool:
 
 
 def _threads_wait_for_each_other(spans, costs: Costs) -> bool:
-    """Whether threads keep one core busy and no more, although there are more."""
+    """Whether threads keep one core busy and no more, although another one is idle."""
     if spans.processes or spans.workers == 1 or spans.busy_cores is None:  # or not measured
         return False
     computing = spans.batch_cpu
     stopped = costs.work.drop("read", errors="ignore").sum() - computing
-    busy = own_cores(spans, costs) + others_cores(spans, costs)
-    return stopped > 0.5 * computing and computing > 0.7 * costs.period and busy < 1.4 < spans.cores
+    own = own_cores(spans, costs)
+    idle = spans.cores - own - others_cores(spans, costs)
+    one_core = 0.7 * costs.period < computing and own < 1.4
+    return stopped > 0.5 * computing and one_core and idle > 0.3
 
 
 def _workers_wait_for_the_queue(spans, costs: Costs) -> bool:
