@@ -190,10 +190,8 @@ def _threads_wait_for_each_other(spans, costs: Costs) -> bool:
         return False
     computing = spans.batch_cpu
     stopped = costs.work.drop("read", errors="ignore").sum() - computing
-    own = own_cores(spans, costs)
-    idle = spans.cores - own - others_cores(spans, costs)
-    one_core = 0.7 * costs.period < computing and own < 1.4
-    return stopped > 0.5 * computing and one_core and idle > 0.3
+    one_core = computing > 0.7 * costs.period and own_cores(spans, costs) < 1.4 < spans.cores
+    return stopped > 0.5 * computing and one_core and not all_cores_are_busy(spans, costs)
 
 
 def _workers_wait_for_the_queue(spans, costs: Costs) -> bool:
