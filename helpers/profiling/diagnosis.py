@@ -190,7 +190,7 @@ def _threads_wait_for_each_other(spans, costs: Costs) -> bool:
         return False
     computing = spans.batch_cpu
     stopped = costs.work.drop("read", errors="ignore").sum() - computing
-    one_core = computing > 0.7 * costs.period and own_cores(spans, costs) < 1.4 < spans.cores
+    one_core = computing > 0.5 * costs.period and own_cores(spans, costs) < 1.4 < spans.cores
     return stopped > 0.5 * computing and one_core and not all_cores_are_busy(spans, costs)
 
 
