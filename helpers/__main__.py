@@ -29,7 +29,7 @@ DATA_HELP = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Do the main job; ends with one line and a non-zero exit status if it cannot."""
+    """Do the main job; ends with a message and a non-zero exit status if it cannot."""
     options = _parse(arguments)
     warnings.formatwarning = lambda message, *place: f"warning: {message}\n"
     try:

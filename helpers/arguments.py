@@ -1,65 +1,10 @@
 """Checks of arguments: each returns the value, or says at once what was received."""
 
 import math
-import os
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
 from numbers import Real
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-
-
-class ArrayIndexed(ABC):
-    """What can be indexed with an array of positions, as numpy's arrays, and gives its own kind.
-
-    So many millions of names need not become a list.
-    """
-
-    @abstractmethod
-    def __getitem__(self, item):
-        """Return what stands at a position, or all that stands at the positions of an array."""
-
-
-ArrayIndexed.register(np.ndarray)
-
-
-def samples(filenames: Iterable, labels: ArrayLike) -> tuple[Sequence, np.ndarray]:
-    """Check file names and labels.
-
-    Both are copied, so nothing the caller does later matters; but names in a form for many
-    millions stay as they are.
-    """
-    names = _names(filenames)
-    try:
-        array = np.array(labels)
-    except ValueError as error:
-        raise ValueError(f"labels must have the same shape for each file: {error}") from None
-    if array.ndim == 0 or len(array) != len(names):
-        received = f"{len(array)} labels" if array.ndim else f"the single label {array}"
-        raise ValueError(
-            f"labels must have one entry for each file; received {len(names)} "
-            f"image_filenames and {received}"
-        )
-    return names, array
-
-
-def _names(filenames: Any) -> Sequence:
-    if isinstance(filenames, (str, bytes, os.PathLike)) or not isinstance(filenames, Iterable):
-        raise TypeError(
-            f"image_filenames must be a list of files; received {filenames!r}. "
-            f"helpers.load_folder(...) lists the files of a folder"
-        )
-    objects = isinstance(filenames, np.ndarray) and filenames.dtype.kind not in "UT"
-    compact = isinstance(filenames, ArrayIndexed) and not objects
-    names: Any = filenames if compact else list(filenames)
-    if not len(names):
-        raise ValueError("image_filenames is empty: there is nothing to load")
-    if not isinstance(names[0], (str, os.PathLike)):
-        raise TypeError(f"image_filenames must be names of files; the first one is {names[0]!r}")
-    return names
 
 
 def whole_number(name: str, value: int, at_least: int, at_most: int | None = None) -> int:

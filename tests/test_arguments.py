@@ -1,16 +1,12 @@
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import ImageFiles, MY_Generator, arguments
-from helpers.arguments import ArrayIndexed
-from helpers.images.packs import PICTURE, PackedNames
+from helpers import MY_Generator, arguments
 
 
 def refused(error, received):
@@ -29,9 +25,18 @@ def refused(error, received):
         ("image_filenames", b"photos", TypeError, "b'photos'"),
         ("image_filenames", Path("photos"), TypeError, "photos"),
         ("image_filenames", ["a.png"], ValueError, "1 image_filenames and 2 labels"),
+        ("image_filenames", ["a.png", None], TypeError, "None at position 1"),
+        ("image_filenames", {"a.png", "b.png"}, TypeError, "a set"),
+        ("image_filenames", np.array([["a.png", "b.png"]]), TypeError, "[['a.png', 'b.png']]"),
         ("labels", [1, 2, 3], ValueError, "2 image_filenames and 3 labels"),
         ("labels", [], ValueError, "2 image_filenames and 0 labels"),
         ("labels", 7, ValueError, "the single label 7"),
+        ("labels", "cat", ValueError, "the single label cat"),
+        ("labels", ["cat", "dog"], TypeError, "'cat' at position 0"),
+        ("labels", [1, None], ValueError, "None at position 1"),
+        ("labels", {"a.png": 0, "b.png": 1}, TypeError, "a dict"),
+        ("labels", ([0, 1], [1, 0]), TypeError, "a tuple of arrays"),
+        ("labels", [[1, 2], [3]], ValueError, "the same shape for each file"),
         ("batch_size", 0, ValueError, "0"),
         ("batch_size", -1, ValueError, "-1"),
         ("batch_size", 2.0, TypeError, "2.0"),
@@ -91,23 +96,6 @@ def test_single_images_must_divide_among_the_shards():
 def test_a_list_of_no_files_says_where_files_come_from():
     with pytest.raises(TypeError, match="load_folder"):
         MY_Generator("photos/", [0], 1)
-
-
-# ---- samples -------------------------------------------------------------------------------------
-
-
-def test_samples_are_copies():
-    names, labels = ["a.png", "b.png"], np.array([1, 2])
-    kept_names, kept_labels = arguments.samples(names, labels)
-    names[0], labels[0] = "c.png", 3
-    assert kept_names == ["a.png", "b.png"]
-    assert kept_labels.tolist() == [1, 2]
-
-
-def test_samples_may_come_from_any_iterable():
-    names, labels = arguments.samples((f"{n}.png" for n in range(3)), range(3))
-    assert names == ["0.png", "1.png", "2.png"]
-    assert labels.tolist() == [0, 1, 2]
 
 
 # ---- numbers -------------------------------------------------------------------------------------
@@ -218,33 +206,3 @@ def test_function():
     with refused(TypeError, "'len'") as raised:
         arguments.function("thing", "len", "of (x)")
     assert "of (x)" in str(raised.value)
-
-
-# ---- what an array can index ---------------------------------------------------------------------
-
-COMPACT = {
-    "strings": np.array(["a.png", "b.png", "c.png"]),
-    "StringDType": np.array(["a.png", "b.png", "c.png"], np.dtypes.StringDType()),
-    "pack": PackedNames("c.pack", np.zeros(3, PICTURE)),
-}
-
-
-@pytest.mark.parametrize("names", COMPACT.values(), ids=COMPACT)
-def test_names_that_an_array_can_index_are_kept_and_selected_as_they_are(names):
-    assert isinstance(names, ArrayIndexed)
-    assert arguments.samples(names, range(3))[0] is names
-    some = ImageFiles(names, np.arange(3), ("x",)).select([2, 0])
-    assert type(some.filenames) is type(names)
-    assert list(some.filenames) == [names[2], names[0]]
-
-
-@pytest.mark.parametrize("kind", [list, tuple, pd.Series, lambda names: np.array(names, object)])
-def test_names_of_other_kinds_become_a_list(kind):
-    names = arguments.samples(kind(["a.png", "b.png"]), range(2))[0]
-    assert names == ["a.png", "b.png"] and type(names) is list
-
-
-def test_an_array_is_no_sequence_all_the_same():
-    """TensorFlow and others ask that, and would take an array apart."""
-    assert not isinstance(np.arange(3), Sequence)
-    assert isinstance(COMPACT["pack"], Sequence)

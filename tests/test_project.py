@@ -7,7 +7,9 @@ import tomllib
 from pathlib import Path
 
 import grimp
+import keras
 import nbformat
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +77,33 @@ def test_readme_stays_short():
     lines = README.splitlines()
     assert len(lines) <= 150
     assert max(map(len, lines)) <= 120
+
+
+def test_the_ranges_of_values_of_models_are_those_of_keras():
+    rows = re.findall(r"^\| ([a-z\d_, ]+) \| .*? \| (.*) \|$", README, re.MULTILINE)
+    first = {name: layer.strip("`") for names, layer in rows for name in names.split(", ")}
+    modules = {
+        name: module
+        for name, module in vars(keras.applications).items()
+        if hasattr(module, "preprocess_input") and name not in ("imagenet_utils", "resnet50")
+    }
+    assert first.keys() == modules.keys()
+    values = np.linspace(0, 255, 8, dtype=np.float32).reshape(1, 2, 4, 1).repeat(3, axis=3)
+    for name, module in modules.items():
+        expected = module.preprocess_input(values.copy())
+        if first[name] == "nothing":
+            np.testing.assert_array_equal(values, expected)
+        elif "Rescaling" in first[name]:
+            np.testing.assert_allclose(eval(first[name])(values), expected, atol=1e-6)
+        else:  # of grey it makes three values, by the mean of each colour
+            assert len(set(expected[0, 0, 0].round(3))) == 3
+
+
+def test_models_that_want_0_to_255_scale_by_themselves():
+    """From 0 to 1 they would see nearly nothing, and say nothing."""
+    for make in ("EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny", "MobileNetV3Small"):
+        model = getattr(keras.applications, make)(weights=None, input_shape=(64, 64, 3))
+        assert {"Rescaling", "Normalization"} & {type(layer).__name__ for layer in model.layers}
 
 
 @EVERY_WING

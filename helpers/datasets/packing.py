@@ -13,10 +13,12 @@ are::
 import errno
 import json
 import os
+import warnings
 import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm  # unlike tqdm.auto, it shows nothing before the delay
@@ -24,10 +26,11 @@ from tqdm import tqdm  # unlike tqdm.auto, it shows nothing before the delay
 from helpers import arguments
 from helpers.datasets import packed
 from helpers.datasets.writing import locked, size_of
-from helpers.images import packs
+from helpers.images import MAX_PIXELS, packs
 from helpers.images.batches import BatchRequest, load_batch
 from helpers.images.packs import checksum
-from helpers.images.reading import read_image
+from helpers.images.reading import printable, read_and_doubt
+from helpers.samples import check_samples
 
 PLAN = "unfinished.json"
 THREADS = 4  # that decode; the one that writes would not keep up with many more
@@ -35,7 +38,7 @@ AT_ONCE = 8  # pictures that a thread decodes: to hand over each takes longer th
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def pack(image_files, path, image_size=None):
+def pack(image_files, path, image_size=None, max_pixels=MAX_PIXELS):
     """Write the pictures of image files, decoded, into a pack, and read it back.
 
     Whatever interrupts it, the next call with the same files goes on where it stopped; if the
@@ -53,6 +56,8 @@ def pack(image_files, path, image_size=None):
         ``MY_Generator(dtype="uint8", image_size=...)`` does it: for photos that are larger than
         training needs. By default each picture keeps its own size, and gives the same bytes as
         its file.
+    max_pixels : int
+        A picture that claims more is refused, before memory is taken for it.
 
     Returns
     -------
@@ -69,11 +74,16 @@ def pack(image_files, path, image_size=None):
         If the disk is full: a picture takes height × width × 3 bytes.
     PackError
         If what is read back is not what was written.
+
+    Warns
+    -----
+    UserWarning
+        Once, if pictures were read that may be wrong; see `helpers.read_image`.
     """
     path = Path(path)
     if path.suffix != packs.ENDING:
         raise ValueError(f"path must end in {packs.ENDING!r}; received {str(path)!r}")
-    filenames, labels = arguments.samples(image_files.filenames, image_files.labels)
+    filenames, labels = check_samples(image_files.filenames, image_files.labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(
             f"a pack keeps one integer as the label of each file; received labels of type "
@@ -83,6 +93,8 @@ def pack(image_files, path, image_size=None):
     if image_size is not None:
         image_size = arguments.image_size(image_size)
     labels = labels.astype(np.int64)
+    max_pixels = arguments.whole_number("max_pixels", max_pixels, at_least=1)
+    how = _How(image_size, max_pixels, [])
     names = _RelativeNames(filenames)
     row = packs.Row(max(map(len, names)))
     plan = {
@@ -96,17 +108,18 @@ def pack(image_files, path, image_size=None):
         path.mkdir(parents=True, exist_ok=True)
         with locked(path):
             if not _is_complete(path, plan):
-                _write_rest(path, row, filenames, names, labels, image_size)
+                _write_rest(path, row, filenames, names, labels, how)
                 _finish(path, plan)
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        megabytes = _bytes_lacking(path, row, filenames, image_size) / 1e6
+        megabytes = _bytes_lacking(path, row, filenames, how) / 1e6
         message = (
             f"There is no room for {path} ({error.strerror}): it needs about {megabytes:,.1f} MB "
             f"more. Free some space, then call again to go on"
         )
         raise OSError(error.errno, message) from error
+    _warn_of(how.suspects)
     return packed.load_pack(path)
 
 
@@ -160,13 +173,13 @@ def _is_complete(path, plan):
 # ---- write ---------------------------------------------------------------------------------------
 
 
-def _write_rest(path, row, filenames, names, labels, image_size):
+def _write_rest(path, row, filenames, names, labels, how):
     for file in (packs.PIXELS, packs.INDEX):
         (path / file).touch()
     with (path / packs.PIXELS).open("r+b") as pixels, (path / packs.INDEX).open("r+b") as index:
         done, start = _cut_to_whole_rows(path, pixels, index, row, len(filenames))
         with ThreadPoolExecutor(THREADS) as threads:
-            pictures = _in_order(threads, filenames[done:], image_size)
+            pictures = _in_order(threads, filenames[done:], how)
             bar = tqdm(pictures, "Packing", len(filenames), initial=done, **packed.BAR)
             for picture, name, label in zip(bar, names.since(done), labels[done:], strict=True):
                 height, width, _ = picture.shape
@@ -213,21 +226,49 @@ def _is_whole(opened, packed_name):
     return True
 
 
-def _in_order(threads, filenames, image_size):
+def _in_order(threads, filenames, how):
     """Yield the pictures as `threads.map` would, but with few at a time in memory."""
     waiting = deque()
     for first in range(0, len(filenames), AT_ONCE):
-        waiting.append(threads.submit(_pictures, filenames[first : first + AT_ONCE], image_size))
+        waiting.append(threads.submit(_pictures, filenames[first : first + AT_ONCE], how))
         if len(waiting) > THREADS:
             yield from waiting.popleft().result()
     while waiting:
         yield from waiting.popleft().result()
 
 
-def _pictures(filenames, image_size):
-    if image_size is None:
-        return [read_image(filename) for filename in filenames]
-    return [load_batch(BatchRequest([name], image_size, "uint8")).images[0] for name in filenames]
+class _How(NamedTuple):
+    """How pictures are read, and which of them may be wrong."""
+
+    image_size: tuple[int, int] | None
+    max_pixels: int
+    suspects: list  # append is atomic: threads share it
+
+
+def _pictures(filenames, how):
+    return [_picture(os.fspath(filename), how) for filename in filenames]
+
+
+def _picture(filename, how):
+    if how.image_size is None:
+        image, doubt = read_and_doubt(filename, how.max_pixels)
+        remarks = [doubt] if doubt else []
+    else:
+        request = BatchRequest([filename], how.image_size, "uint8", max_pixels=how.max_pixels)
+        loaded = load_batch(request)
+        image, remarks = loaded.images[0], [remark for _, remark in loaded.suspects]
+    how.suspects.extend((filename, remark) for remark in remarks)
+    return image
+
+
+def _warn_of(suspects):
+    if suspects:
+        filename, remark = min(suspects)
+        warnings.warn(
+            f"{len(suspects)} pictures were packed that may be wrong, the first of them "
+            f"{printable(filename)}: {remark}",
+            stacklevel=3,
+        )
 
 
 def _finish(path, plan):
@@ -258,8 +299,8 @@ def _write_note(file, note):
     temporary.replace(file)
 
 
-def _bytes_lacking(path, row, filenames, image_size):
+def _bytes_lacking(path, row, filenames, how):
     rows, pixel_bytes = size_of(path / packs.INDEX) // row.size, size_of(path / packs.PIXELS)
     if not rows:
-        rows, pixel_bytes = 1, _pictures(filenames[:1], image_size)[0].nbytes
+        rows, pixel_bytes = 1, _pictures(filenames[:1], how)[0].nbytes
     return (pixel_bytes / rows + row.size) * len(filenames) - pixel_bytes

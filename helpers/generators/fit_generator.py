@@ -61,8 +61,8 @@ def fit_generator(
         callbacks = [callbacks] if callbacks else []
     if steps_per_epoch is not None:
         generator = _FixedSteps(generator, "steps_per_epoch", steps_per_epoch)
-        new_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=generator.start_epoch)
-        callbacks = [*callbacks, new_epoch]
+        epochs_noted = keras.callbacks.LambdaCallback(generator.start_epoch, generator.finish_epoch)
+        callbacks = [*callbacks, epochs_noted]
     if validation_steps is not None and isinstance(validation_data, keras.utils.PyDataset):
         validation_data = _FixedSteps(validation_data, "validation_steps", validation_steps)
         validation_steps = None
@@ -104,6 +104,12 @@ class _FixedSteps(keras.utils.PyDataset):
 
     def start_epoch(self, epoch: int, logs: dict | None = None) -> None:
         self.first = epoch * self.steps
+
+    def finish_epoch(self, epoch: int, logs: dict | None = None) -> None:
+        """Leave a generator in the epoch after all that were begun."""
+        if isinstance(self.sequence, MY_Generator):
+            epochs = -(-(epoch + 1) * self.steps // len(self.sequence))
+            self.sequence.start_at(self.first_epoch + epochs)
 
     def __len__(self):
         return self.steps

@@ -15,11 +15,14 @@ from numpy.typing import ArrayLike
 
 from helpers import arguments
 from helpers.generators import order
+from helpers.generators.passes import Pass, names_in_fit
+from helpers.images import MAX_PIXELS
 from helpers.images.batches import BatchRequest, LoadedBatch, load_batch
 from helpers.images.packs import PackedNames
-from helpers.images.reading import ImageError
+from helpers.images.reading import ImageError, printable
 from helpers.loading.loaders import choose_loader
 from helpers.loading.memory import BatchMemory
+from helpers.samples import check_samples
 
 DTYPES = ("float32", "uint8")
 
@@ -79,6 +82,8 @@ class MY_Generator(keras.utils.PyDataset):
     timeout : float or None
         Seconds after which a batch that a process does not deliver is an error, and the
         process is ended.
+    max_pixels : int
+        A picture that claims more is refused, before memory is taken for it.
     executor : concurrent.futures.Executor, optional
         Where to make the batches instead: any executor, such as a Dask cluster's,
         ``client.get_executor()``. It is asked for `workers` batches at a time. What travels
@@ -94,10 +99,12 @@ class MY_Generator(keras.utils.PyDataset):
     Attributes
     ----------
     epoch : int
-        Counts the calls of `on_epoch_end`. Keras makes one before the first epoch of each
-        ``fit``, too. Set it to go on where an earlier run ended.
+        Passes over all batches that are complete: 3 after ``fit(epochs=3)``, which trains in the
+        orders of the epochs 0, 1 and 2. Set it to go on where an earlier run ended.
     skipped : dict of str to str
-        File names that were left out, each with the reason.
+        File names that were left out, each with the reason. A file that was mended, and read
+        since, is not among them. Without `shuffle`, the rows that ``predict`` returns belong to
+        ``[name for name in generator.filenames if name not in generator.skipped]``.
 
     Raises
     ------
@@ -127,10 +134,11 @@ class MY_Generator(keras.utils.PyDataset):
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
         timeout: float | None = 120.0,
+        max_pixels: int = MAX_PIXELS,
         executor: concurrent.futures.Executor | None = None,
         shard: tuple[int, int] | None = None,
     ):
-        self.filenames, self.labels = arguments.samples(image_filenames, labels)
+        self.filenames, self.labels = check_samples(image_filenames, labels)
         self.batch_size = arguments.whole_number("batch_size", batch_size, at_least=1)
         self.shard = arguments.shard(shard, len(self.filenames), self.batch_size)
         left_over = len(self.filenames) % self.shard[1]
@@ -146,20 +154,40 @@ class MY_Generator(keras.utils.PyDataset):
         self.seed = arguments.whole_number("seed", seed, at_least=0, at_most=2**32 - 1)
         self.augment = arguments.function("augment", augment, "of (image, rng)")
         self.timeout = arguments.seconds("timeout", timeout)
+        self.max_pixels = arguments.whole_number("max_pixels", max_pixels, at_least=1)
         self.epoch = 0
         self._first_batch = 0
         self.skipped: dict[str, str] = {}
         self._skipped_this_epoch: set[str] = set()
-        self._in_epoch = False
-        self._close_loader: Callable | None = None
+        self._suspects: dict[str, tuple[str, ...]] = {}
+        self._suspected_this_epoch = False
+        self._executor = executor
+        super().__init__()
+        self._begin_anew()
+        self.set_workers(workers, use_multiprocessing, max_queue_size)
+
+    def _begin_anew(self) -> None:
+        """Make what belongs to one generator, and not to a copy of it."""
+        self._pass = Pass()
         # Two orders are kept: at the turn of an epoch, batches of both may be asked for.
         self._order = functools.lru_cache(2)(
             functools.partial(order.epoch_order, self.seed, len(self.filenames))
         )
         self._memory = BatchMemory((self.batch_size, *self.image_size, 3), self.dtype)
-        self._executor = executor
-        super().__init__()
-        self.set_workers(workers, use_multiprocessing, max_queue_size)
+        self._close_loader: Callable | None = None
+
+    def __getstate__(self) -> dict:
+        """Return all that a copy has in common with this one: it has workers of its own."""
+        own = "_pass", "_order", "_memory", "_loader", "_close_loader"
+        return {name: value for name, value in vars(self).items() if name not in own}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self.skipped, self._suspects = dict(self.skipped), dict(self._suspects)
+        self._skipped_this_epoch = set(self._skipped_this_epoch)
+        self._begin_anew()
+        self._keep_memory()
+        self._use_loader(self._processes)
 
     # ---- what Keras asks for: epochs, and the batches of the present one -------------------------
 
@@ -170,34 +198,50 @@ class MY_Generator(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `index` of the current epoch."""
         index = arguments.whole_number("index", index, at_least=-sys.maxsize)
+        self._pass.ask(index % len(self))
         return self.batch(self.epoch, index + self._first_batch if index >= 0 else index)
 
     def on_epoch_begin(self) -> None:
         """Note that an epoch began; Keras calls this."""
-        self._in_epoch = True
+        if self._pass.begin_epoch() and self.workers > 1:
+            steps = (names_in_fit() or {}).get("steps_per_epoch")
+            if steps and steps < len(self):
+                warnings.warn(
+                    f"steps_per_epoch={steps} of {len(self)} batches, with workers={self.workers}: "
+                    f"between epochs Keras throws away what its queue holds, so some files come "
+                    f"twice and others never. Use helpers.fit_generator(model, ...), or workers=1",
+                    stacklevel=2,
+                )
 
     def on_epoch_end(self) -> None:
         """Go on to the next epoch: a new order if `shuffle`, new numbers for `augment`.
 
-        Keras calls this. It must not wait for `on_epoch_begin`: Keras's threads start to
-        prepare the new epoch's batches before they call that.
+        Keras calls this, and not only then. The order stays if batches are left of it, such as
+        with ``steps_per_epoch``, until all of them came. It must not wait for `on_epoch_begin`:
+        Keras's threads start to prepare the new epoch's batches before they call that.
         """
-        self.epoch += 1
-        self._first_batch = 0
-        if self.shuffle:
-            self._order(self.epoch)
-        # Keras looks at the first batches, and ends an epoch that never began, before `fit`.
-        if self._in_epoch and self._skipped_this_epoch:
-            names = sorted(self._skipped_this_epoch)
-            self._skipped_this_epoch.clear()
-            more = ", …" if len(names) > 3 else ""
-            warnings.warn(
-                f"{len(names)} of {len(self.filenames)} files could not be read and were left "
-                f"out of epoch {self.epoch - 1}: {', '.join(names[:3])}{more} "
-                f"(all, with reasons, in .skipped)",
-                stacklevel=2,
-            )
-        self._in_epoch = False
+        is_over = self._pass.end_epoch(len(self))
+        if is_over is None:
+            return
+        self._suspected_this_epoch = False
+        if self._skipped_this_epoch:
+            self._warn_of_skipped()
+        if is_over:
+            self.epoch += 1
+            self._first_batch = 0
+            if self.shuffle:
+                self._order(self.epoch)
+
+    def _warn_of_skipped(self) -> None:
+        names = [printable(name) for name in sorted(self._skipped_this_epoch)]
+        self._skipped_this_epoch.clear()
+        more = ", …" if len(names) > 3 else ""
+        warnings.warn(
+            f"{len(names)} of {len(self.filenames)} files could not be read and were left "
+            f"out of epoch {self.epoch}: {', '.join(names[:3])}{more} "
+            f"(all, with reasons, in .skipped)",
+            stacklevel=3,
+        )
 
     def start_at(self, epoch: int, batch: int = 0) -> None:
         """Go on where an earlier run ended; `helpers.BackupAndResume` calls this.
@@ -214,6 +258,7 @@ class MY_Generator(keras.utils.PyDataset):
         most = self.batches_per_epoch - 1
         self._first_batch = arguments.whole_number("batch", batch, at_least=0, at_most=most)
         self.epoch = epoch
+        self._pass = Pass()
 
     # ---- what a batch holds: a function of (seed, epoch, index) ----------------------------------
 
@@ -257,11 +302,46 @@ class MY_Generator(keras.utils.PyDataset):
         if not -count <= index < count:
             raise IndexError(f"batch {index} asked for; there are {count}, 0 to {count - 1}")
         samples = self.samples(epoch, index % count)
-        loaded = self._load(self._request(epoch, index % count, samples))
+        request = self._request(epoch, index % count, samples)
+        loaded = self._load(request)
+        self._note_files(request, loaded)
+        return loaded.images, self.labels[samples[loaded.positions]]
+
+    def _note_files(self, request: BatchRequest, loaded: LoadedBatch) -> None:
+        """Note which files were left out or are suspect, and forget those that were mended."""
+        suspects: dict[str, tuple[str, ...]] = {}
+        for filename, line in loaded.suspects:
+            suspects[filename] = (*suspects.get(filename, ()), line)
+        if self.skipped or self._suspects:
+            for position in loaded.positions:
+                filename = request.filenames[position]
+                self.skipped.pop(filename, None)
+                if filename not in suspects:
+                    self._suspects.pop(filename, None)
         for error in loaded.errors:
             self.skipped[error.filename] = error.reason
             self._skipped_this_epoch.add(error.filename)
-        return loaded.images, self.labels[samples[loaded.positions]]
+        new = suspects.keys() - self._suspects.keys()
+        self._suspects.update(suspects)
+        if new and not self._suspected_this_epoch:
+            self._suspected_this_epoch = True
+            first = min(new)
+            warnings.warn(
+                f"{printable(first)} was read, and may be wrong: {suspects[first][0]} "
+                f"(further files, if any, in .suspect)",
+                stacklevel=2,
+            )
+
+    @property
+    def suspect(self) -> list[tuple[str, str]]:
+        """Files that were read and may be wrong all the same, each with what was noticed.
+
+        Noticed are: lines that libjpeg or libpng write while a process of ours decodes a file (in
+        threads they go to the terminal, without its name); markers among the pixels of a JPEG
+        that Pillow accepts; 16-bit values so small that the picture comes out nearly black.
+        New ones are warned about, once an epoch at most.
+        """
+        return [(name, line) for name, lines in self._suspects.items() for line in lines]
 
     def preview(self, epoch: int, index: int) -> Iterator[tuple[str, np.ndarray, object]]:
         """Make a batch image by image, to look at it.
@@ -326,17 +406,21 @@ class MY_Generator(keras.utils.PyDataset):
         self.workers = arguments.whole_number("workers", workers, at_least=0)
         self.max_queue_size = arguments.whole_number("max_queue_size", max_queue_size, at_least=1)
         processes = arguments.yes_or_no("use_multiprocessing", use_multiprocessing)
-        # In work, in the queue, and in the hands of Keras, TensorFlow and the training step.
-        self._memory.most_kept = self.workers + self.max_queue_size + 4
+        self._keep_memory()
         self._use_loader(self.workers if processes else 0)
         if self.workers > 1 and (reason := _reason_for_one_thread()):
             self.workers = 1
             warnings.warn(f"batches are made one at a time: {reason}", stacklevel=3)
 
+    def _keep_memory(self) -> None:
+        # In work, in the queue, and in the hands of Keras, TensorFlow and the training step.
+        self._memory.most_kept = self.workers + self.max_queue_size + 4
+
     def _use_loader(self, processes: int) -> None:
         loader = choose_loader(self._memory, processes, self._executor, self.timeout, self.augment)
         if self._close_loader is not None:
             self._close_loader()
+        self._processes = processes
         self._loader = loader
         # Called by the next change, when the generator is garbage (but TensorFlow 2.21 keeps
         # whatever ``fit`` ever read from), and when Python ends.
@@ -367,6 +451,7 @@ class MY_Generator(keras.utils.PyDataset):
             augment=self.augment,
             seeds=order.augment_seeds(self.seed, epoch, samples) if self.augment else (),
             skip_errors=self.on_error == "skip",
+            max_pixels=self.max_pixels,
             name=f"batch {index} of epoch {epoch}",
             folder=os.getcwd(),  # noqa: PTH109 - a string, as fast as can be
         )

@@ -7,14 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helpers.images import packs
+from helpers.images import MAX_PIXELS, packs
+from helpers.images.augmenting import augmented
 from helpers.images.laps import BatchTimes, Laps
 from helpers.images.reading import ImageError, decode, file_content, read_packed
 from helpers.images.resizing import write_resized
-
-
-class AugmentError(RuntimeError):
-    """An `augment` that failed on a picture, or returned none; the message names the file."""
 
 
 class BatchRequest(NamedTuple):
@@ -34,6 +31,8 @@ class BatchRequest(NamedTuple):
         For each file the seed of the `rng` that `augment` gets.
     skip_errors : bool
         Leave unreadable files out instead of raising.
+    max_pixels : int
+        A picture that claims more is refused.
     name : str
         What messages call this batch.
     folder : str
@@ -47,6 +46,7 @@ class BatchRequest(NamedTuple):
     augment: Callable | None = None
     seeds: Sequence[tuple[int, ...]] = ()
     skip_errors: bool = False
+    max_pixels: int = MAX_PIXELS
     name: str = "a batch"
     folder: str = ""
 
@@ -70,15 +70,41 @@ class LoadedBatch(NamedTuple):
         One for each file that was left out.
     times : BatchTimes
         Who made the batch, when, and how long each kind of work took.
+    suspects : sequence of tuple of str
+        Name and remark: files that were read and may be wrong all the same. A file may have
+        several remarks.
+    heavy_library : str or None
+        A large library that `augment` imported in a worker process.
     """
 
     images: Any
     positions: list[int]
     errors: list[ImageError]
     times: BatchTimes
+    suspects: Sequence[tuple[str, str]] = ()
+    heavy_library: str | None = None
 
 
-def load_batch(request: BatchRequest, images: np.ndarray | None = None) -> LoadedBatch:
+class Watch:
+    """Looks on while a batch is made. This one does nothing; worker processes have another."""
+
+    def at(self, position: int) -> None:
+        """Note at which of the request's files the work is."""
+
+    def listen(self) -> None:
+        """Listen to what the libraries say that decode pictures."""
+
+    def heard(self) -> Sequence[str]:
+        """Return the lines that came since it was last asked for them."""
+        return ()
+
+    def stop_listening(self) -> None:
+        """Stop: what is said from now on is not about a picture."""
+
+
+def load_batch(
+    request: BatchRequest, images: np.ndarray | None = None, watch: Watch | None = None
+) -> LoadedBatch:
     """Read, resize and augment the pictures of one batch.
 
     Parameters
@@ -87,6 +113,8 @@ def load_batch(request: BatchRequest, images: np.ndarray | None = None) -> Loade
         What to load.
     images : numpy.ndarray, optional
         C-contiguous array of ``request.shape`` and ``request.dtype`` to write to.
+    watch : Watch, optional
+        Looks on.
 
     Returns
     -------
@@ -101,16 +129,16 @@ def load_batch(request: BatchRequest, images: np.ndarray | None = None) -> Loade
     AugmentError
         If `augment` fails; the message names the file, the cause is `augment`'s error.
     """
-    laps = Laps()
     if images is None:
         images = aligned_empty(request.shape, request.dtype)
-    spare = _spare_image(request)
-    positions: list[int] = []
-    errors: list[ImageError] = []
-    for position, image in _decoded_pictures(request, laps, errors):
-        _fill_row(images[len(positions)], image, spare, request, position, laps)
-        positions.append(position)
-    return LoadedBatch(images[: len(positions)], positions, errors, laps.times())
+    work = _Work(request, watch)
+    try:
+        for position, image in work.pictures():
+            work.write_row(images[len(work.positions)], image, position)
+            work.positions.append(position)
+    finally:
+        work.watch.stop_listening()
+    return work.loaded(images[: len(work.positions)])
 
 
 def load_smallest(request: BatchRequest) -> bytes:
@@ -136,20 +164,17 @@ def load_smallest(request: BatchRequest) -> bytes:
     ImageError, AugmentError
         As `load_batch`.
     """
-    laps = Laps()
-    spare = _spare_image(request)
+    work = _Work(request)
     pictures: list[np.ndarray] = []
-    positions: list[int] = []
-    errors: list[ImageError] = []
     resized_bytes = math.prod(request.shape[1:]) * np.dtype(request.dtype).itemsize
-    for position, image in _decoded_pictures(request, laps, errors):
+    for position, image in work.pictures():
         if request.augment is not None or image.nbytes > resized_bytes:
             row = np.empty(request.shape[1:], request.dtype)
-            _fill_row(row, image, spare, request, position, laps)
+            work.write_row(row, image, position)
             image = row
         pictures.append(image)
-        positions.append(position)
-    loaded = LoadedBatch(pictures, positions, errors, laps.times())
+        work.positions.append(position)
+    loaded = work.loaded(pictures)
     return pickle.dumps(loaded, protocol=5)  # 4 would copy each array once more
 
 
@@ -180,98 +205,101 @@ def expanded(smallest: bytes, request: BatchRequest, images: np.ndarray) -> Load
     return loaded._replace(images=images[: len(loaded.images)])
 
 
-def _decoded_pictures(
-    request: BatchRequest, laps: Laps, errors: list[ImageError]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Each picture that can be read, with its position; the others are added to `errors`."""
-    names = request.filenames
-    with packs.OpenPacks(request.folder) as open_packs:
-        if isinstance(names, packs.PackedNames):
-            pictures = _packed_pictures(names, open_packs, laps)
-        else:
-            pictures = _file_pictures(request, open_packs, laps)
-        for position, image in enumerate(pictures):
-            if not isinstance(image, ImageError):
-                yield position, image
-            elif request.skip_errors:
-                errors.append(image)
+class _Work:
+    """A batch in the making: what was asked for, and what is noted on the way."""
+
+    def __init__(self, request: BatchRequest, watch: Watch | None = None):
+        self.request = request
+        self.watch = watch or Watch()
+        self.laps = Laps()
+        self.spare = _spare_image(request)
+        self.positions: list[int] = []
+        self.errors: list[ImageError] = []
+        self.suspects: list[tuple[str, str]] = []
+
+    def loaded(self, images: Any) -> LoadedBatch:
+        """Sum up, when the images are there."""
+        times = self.laps.times()
+        return LoadedBatch(images, self.positions, self.errors, times, tuple(self.suspects))
+
+    def pictures(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Each picture that can be read, with its position; the others become errors."""
+        names = self.request.filenames
+        with packs.OpenPacks(self.request.folder) as open_packs:
+            if isinstance(names, packs.PackedNames):
+                pictures = self._packed_pictures(names, open_packs)
             else:
-                raise image
-    if len(errors) == len(request.filenames):
-        reason = f"and none of the {len(errors)} files of its batch can be read; remove them"
-        raise ImageError(errors[0].filename, f"{errors[0].reason}, {reason}")
+                pictures = self._file_pictures(open_packs)
+            for position, image in enumerate(pictures):
+                if not isinstance(image, ImageError):
+                    yield position, image
+                elif self.request.skip_errors:
+                    self.errors.append(image)
+                else:
+                    raise image
+        if len(self.errors) == len(names):
+            first, count = self.errors[0], len(names)
+            reason = f"and none of the {count} files of its batch can be read; remove them"
+            raise ImageError(first.filename, f"{first.reason}, {reason}")
 
+    def _file_pictures(self, open_packs: packs.OpenPacks) -> Iterator[np.ndarray | ImageError]:
+        """Each picture, or the error that it gives: to raise it here would be the end."""
+        image: np.ndarray | ImageError
+        for position, filename in enumerate(self.request.filenames):
+            self.watch.at(position)
+            try:
+                if packs.is_packed(filename):
+                    image = read_packed(filename, open_packs)
+                    self.laps.end("read")
+                else:
+                    data = file_content(filename, self.request.folder)
+                    self.laps.end("read")
+                    image = self._decoded(data, filename)
+                    self.laps.end("decode")
+            except ImageError as error:
+                image = error
+            yield image
 
-def _file_pictures(
-    request: BatchRequest, open_packs: packs.OpenPacks, laps: Laps
-) -> Iterator[np.ndarray | ImageError]:
-    """Each picture, or the error that it gives: to raise it here would be the end."""
-    image: np.ndarray | ImageError
-    for filename in request.filenames:
+    def _packed_pictures(
+        self, names: packs.PackedNames, open_packs: packs.OpenPacks
+    ) -> Iterator[np.ndarray | ImageError]:
+        """As `_file_pictures`, for `PackedNames`: no name is made, unless for an error."""
+        image: np.ndarray | ImageError
+        pack = open_packs.pack(names.path)
+        for position, row in enumerate(names.rows.tolist()):
+            self.watch.at(position)
+            try:
+                image = pack.read(*row)
+                self.laps.end("read")
+            except packs.PackError as error:
+                image = ImageError(names[position], str(error))
+            yield image
+
+    def _decoded(self, data: bytes, filename: str) -> np.ndarray:
+        self.watch.listen()
         try:
-            if packs.is_packed(filename):
-                image = read_packed(filename, open_packs)
-                laps.end("read")
-            else:
-                data = file_content(filename, request.folder)
-                laps.end("read")
-                image = decode(data, filename)
-                laps.end("decode")
-        except ImageError as error:
-            image = error
-        yield image
+            image, doubt = decode(data, filename, self.request.max_pixels)
+        finally:
+            remarks = self.watch.heard()  # of a file that is refused nobody needs them
+        if doubt is not None:
+            remarks = [*remarks, doubt]
+        self.suspects += [(filename, remark) for remark in remarks]
+        return image
 
-
-def _packed_pictures(
-    names: packs.PackedNames, open_packs: packs.OpenPacks, laps: Laps
-) -> Iterator[np.ndarray | ImageError]:
-    """As `_file_pictures`, for `PackedNames`: no name is made, unless for an error."""
-    image: np.ndarray | ImageError
-    pack = open_packs.pack(names.path)
-    for position, row in enumerate(names.rows.tolist()):
-        try:
-            image = pack.read(*row)
-            laps.end("read")
-        except packs.PackError as error:
-            image = ImageError(names[position], str(error))
-        yield image
+    def write_row(self, row: np.ndarray, image: np.ndarray, position: int) -> None:
+        """Write a picture to a row of a batch, as the model is to get it."""
+        write_resized(row, image, self.spare)
+        self.laps.end("resize")
+        if (augment := self.request.augment) is not None:
+            self.watch.stop_listening()
+            seed, filename = self.request.seeds[position], self.request.filenames[position]
+            row[...] = augmented(row, augment, seed, filename)
+            self.laps.end("augment")
 
 
 def _spare_image(request: BatchRequest) -> np.ndarray:
     """Memory to work in, once for all images: TensorFlow has malloc give back what is freed."""
     return np.empty(request.shape[1:], np.float32)
-
-
-def _fill_row(
-    row: np.ndarray,
-    image: np.ndarray,
-    spare: np.ndarray,
-    request: BatchRequest,
-    position: int,
-    laps: Laps,
-) -> None:
-    """Write a picture to a row of a batch, as the model is to get it."""
-    write_resized(row, image, spare)
-    laps.end("resize")
-    if request.augment is not None:
-        rng = np.random.default_rng(request.seeds[position])
-        row[...] = _augmented(row, rng, request.augment, request.filenames[position])
-        laps.end("augment")
-
-
-def _augmented(
-    row: np.ndarray, rng: np.random.Generator, augment: Callable, filename: str
-) -> np.ndarray:
-    try:
-        result = np.asarray(augment(row, rng))
-    except Exception as error:
-        message = f"augment failed on {filename}: {type(error).__name__}: {error}"
-        raise AugmentError(message) from error
-    fits = result.dtype == row.dtype or result.dtype.kind == row.dtype.kind == "f"
-    if result.shape != row.shape or not fits:
-        expected, received = (f"{a.dtype} array of shape {a.shape}" for a in (row, result))
-        raise AugmentError(f"augment on {filename}: expected an {expected}, received {received}")
-    return result
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.arguments import ArrayIndexed
+from helpers.images.disk import try_again
+from helpers.samples import ArrayIndexed
 
 ENDING = ".pack"
 MARK = f"{ENDING}#"  # in the name of a picture in a pack
@@ -252,7 +253,7 @@ class OpenPacks:
 
 def _open(file: Path) -> io.FileIO:
     try:
-        return file.open("rb", buffering=0)
+        return try_again(lambda: file.open("rb", buffering=0))
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise PackError(f"{file} cannot be opened ({reason})") from error
@@ -263,4 +264,8 @@ def _seek_and_read(descriptor: int, size: int, start: int) -> bytes:
     return os.read(descriptor, size)
 
 
-_read_at = getattr(os, "pread", _seek_and_read)  # Windows has no pread
+_read_once = getattr(os, "pread", _seek_and_read)  # Windows has no pread
+
+
+def _read_at(descriptor: int, size: int, start: int) -> bytes:
+    return try_again(_read_once, descriptor, size, start)

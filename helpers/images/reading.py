@@ -1,12 +1,19 @@
 """From an image file, or a picture in a pack, to an array of its own size."""
 
 import os
+import warnings
 
 import numpy as np
 
-from helpers import images
-from helpers.images import headers, packs
+from helpers.images import MAX_PIXELS, jpeg, packs, pillow
+from helpers.images.disk import try_again
+from helpers.images.headers import has_16_bits, read_header
 from helpers.images.opencv import cv2
+from helpers.images.orientation import upright
+
+AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+OPENCVS_LIMIT = 1 << 30  # pixels; it can only be set before OpenCV is loaded
+DARK = 1 << 14  # of 65,536: below that, values of 14 bits or fewer were not scaled up
 
 
 class ImageError(Exception):
@@ -27,23 +34,35 @@ class ImageError(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.filename}: {self.reason}"
+        return printable(f"{self.filename}: {self.reason}")
 
 
-def read_image(filename: str | os.PathLike) -> np.ndarray:
+def printable(text: str) -> str:
+    """Escape the bytes of a file name that are no UTF-8; TensorFlow's errors lose such a text."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def read_image(filename: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read any picture as 8-bit RGB.
 
-    Grey, palette, 1-bit, 16-bit and CMYK pictures are converted, an EXIF rotation is
-    carried out, and transparency is dropped, as ``keras.utils.load_img`` and
-    ``tf.io.decode_image(channels=3)`` do too (but an RGBA TIFF's colours are multiplied by
-    their alpha, and a GIF shows its background colour). Of an animation the first picture
-    is taken.
+    Grey, palette, 1-bit, 16-bit and CMYK pictures are converted, and transparency is dropped, as
+    ``keras.utils.load_img`` does it; of an animation the first picture is taken. A picture is
+    turned as its camera noted it (in Exif or XMP), as `PIL.ImageOps.exif_transpose` does it.
+    ``load_img`` and ``tf.io.decode_image`` do not turn JPEG, PNG and WebP pictures.
+
+    A file that is damaged is refused where that can be known. It cannot, where a format keeps no
+    checksum and the damaged bytes are legal: in the pixels of BMP, GIF, WebP and JPEG files, and
+    of TIFF files without compression or with LZW, PackBits or JPEG. There single pixels, or all
+    from the damage on, may be wrong.
 
     Parameters
     ----------
     filename : str or os.PathLike
-        A JPEG, PNG, BMP, GIF, WebP or TIFF file. The content decides, not the ending. Or a
-        picture in a pack, such as "cifar.pack#17" (see `helpers.pack`).
+        A JPEG, PNG, BMP, GIF, WebP or TIFF file; AVIF, JPEG 2000 and PPM are read, too. The
+        content decides, not the ending. Or a picture in a pack, such as "cifar.pack#17" (see
+        `helpers.pack`).
+    max_pixels : int
+        A picture that claims more is refused before memory is taken for it.
 
     Returns
     -------
@@ -53,14 +72,28 @@ def read_image(filename: str | os.PathLike) -> np.ndarray:
     Raises
     ------
     ImageError
-        If the file is missing, unreadable, empty, cut off or no picture, or if it claims
-        more than `MAX_PIXELS` pixels. The message names the file.
+        If the file is missing, unreadable, empty, damaged, cut off or no picture, if its values
+        are signed or floating-point, or if it claims more than `max_pixels` pixels. The message
+        names the file.
+
+    Warns
+    -----
+    UserWarning
+        If a picture was read and is doubtful: a JPEG with pixels missing that Pillow accepts, or
+        16-bit values so small that the picture is nearly black.
     """
-    filename = os.fspath(filename)
+    image, doubt = read_and_doubt(os.fspath(filename), max_pixels)
+    if doubt:
+        warnings.warn(printable(f"{filename}: {doubt}"), stacklevel=2)
+    return image
+
+
+def read_and_doubt(filename: str, max_pixels: int) -> tuple[np.ndarray, str | None]:
+    """Read a picture as `read_image` does, and return what that would warn of."""
     if packs.is_packed(filename):
         with packs.OpenPacks() as open_packs:
-            return read_packed(filename, open_packs).copy()  # one that can be written to
-    return decode(file_content(filename), filename)
+            return read_packed(filename, open_packs).copy(), None  # one that can be written to
+    return decode(file_content(filename), filename, max_pixels)
 
 
 def read_packed(filename: str, open_packs: packs.OpenPacks) -> np.ndarray:
@@ -75,9 +108,7 @@ def file_content(filename: str, folder: str = "") -> bytes:
     """Read a file's bytes; ImageError if that cannot be done, or there are none."""
     try:
         # Python opens names in any script on every system; cv2.imread does not on Windows.
-        path = os.path.join(folder, filename)  # noqa: PTH118 - pathlib costs 4 µs a file here
-        with open(path, "rb") as file:  # noqa: PTH123
-            data = file.read()
+        data = try_again(_read, os.path.join(folder, filename))  # noqa: PTH118 - see _read
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(filename, f"cannot be opened ({reason})") from error
@@ -86,19 +117,87 @@ def file_content(filename: str, folder: str = "") -> bytes:
     return data
 
 
-def decode(data: bytes, filename: str) -> np.ndarray:
-    """Decode a file's bytes, as `read_image` says it."""
-    width, height = headers.claimed_size(data) or (0, 0)
-    if width * height > images.MAX_PIXELS:
-        claim = f"claims {width} × {height} pixels, more than the {images.MAX_PIXELS:,} allowed"
-        raise ImageError(filename, f"{claim} (helpers.images.MAX_PIXELS)")
-    if headers.is_cut_png(data):
-        raise ImageError(filename, f"is damaged or cut off ({len(data):,} bytes)")
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 4 µs a file here
+        return file.read()
+
+
+def decode(
+    data: bytes, filename: str, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, str | None]:
+    """Decode a file's bytes, as `read_image` says it.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    filename : str
+        Its name, for errors.
+    max_pixels : int
+        As in `read_image`.
+
+    Returns
+    -------
+    image : numpy.ndarray
+        uint8 array of shape (height, width, 3).
+    doubt : str or None
+        Why the picture may be wrong, though it was read.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`.
+    """
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        header = read_header(data)
+        if header is not None:
+            pillow.check_claim(header.width, header.height, max_pixels)
+        if header is None or not header.is_plain or header.width * header.height > OPENCVS_LIMIT:
+            image = pillow.decode(data, max_pixels)
+            return image, _doubt_of_values(data, image)
+        doubt = _doubt_of_scans(data) if data.startswith(jpeg.START) else None
+        image = upright(_decode_plain(data), header.orientation)
+    except ValueError as error:
+        raise ImageError(filename, str(error)) from error
+    if has_16_bits(data):
+        doubt = _doubt_of_values(data, image)
+    return image, doubt
+
+
+def _decode_plain(data: bytes) -> np.ndarray:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED)
     except cv2.error as error:
-        raise ImageError(filename, f"cannot be decoded ({error.err})") from error
+        raise ValueError(f"cannot be decoded ({error.err})") from error
     if image is None:
-        reason = f"is damaged, cut off or no picture that OpenCV knows ({len(data):,} bytes)"
-        raise ImageError(filename, reason)
+        raise ValueError(
+            f"is damaged, cut off or no picture that OpenCV knows ({len(data):,} bytes)"
+        )
     return image
+
+
+def _doubt_of_scans(data: bytes) -> str | None:
+    """Why the pixels of a JPEG are incomplete; ValueError if Pillow, too, refuses it.
+
+    Cameras and editors write odd files, and nobody would have us throw them all away.
+    """
+    try:
+        jpeg.check_scans(data)
+    except ValueError as fault:
+        if pillow.refuses(data):
+            raise ValueError(f"is damaged: {fault}") from None
+        return f"is damaged, and read all the same: {fault}"
+    return None
+
+
+def _doubt_of_values(data: bytes, image: np.ndarray) -> str | None:
+    """Whether a picture of 16 bits comes out dark: of each value the upper 8 bits are kept."""
+    if image.max() >= DARK >> 8:
+        return None
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or not 0 < values.max() < DARK:
+        return None
+    return (
+        f"has 16 bits a value, of which the upper 8 are kept, but no value above "
+        f"{values.max():,}: it comes out nearly black. Scale its values up to 65,535"
+    )

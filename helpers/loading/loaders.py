@@ -13,22 +13,22 @@ from collections.abc import Callable
 import cloudpickle
 import numpy as np
 
+from helpers.images.augmenting import AugmentError
 from helpers.images.batches import (
-    AugmentError,
     BatchRequest,
     LoadedBatch,
     expanded,
     load_batch,
     load_smallest,
 )
-from helpers.images.reading import ImageError
+from helpers.images.reading import ImageError, printable
 from helpers.loading.memory import BatchMemory
 from helpers.loading.pool import Pool, WorkerDiedError
 
 IDLE_SECONDS = 5.0
 """After so long without a request, processes and memory are given back until the next one."""
 
-SLOW_OR_STUCK = "Is the disk slow, or a worker stuck?"
+SLOW_OR_STUCK = "Is the disk slow, or the picture very large, or a worker stuck?"
 
 TRIES = 3
 """So many processes may die over a batch before that is an error."""
@@ -193,7 +193,7 @@ class ProcessLoader(Loader):
         self._augment = None if augment is None else _pickled(augment)
         self._pool: Pool | None = None
         self._closed = False
-        self._warned = False
+        self._warned: set[str] = set()
 
     def rest(self) -> None:
         """End the processes; the next batch starts them again."""
@@ -214,11 +214,18 @@ class ProcessLoader(Loader):
             try:
                 loaded = pool.load(request, self.timeout)
             except TimeoutError as error:
-                raise _timeout_error(request, self.timeout) from error
+                causes = f"{error} {SLOW_OR_STUCK}".lstrip()
+                raise _timeout_error(request, self.timeout, causes) from error
             except WorkerDiedError as error:
                 death = error
-                self._warn_once(error)
+                self._warn_once(
+                    "death",
+                    f"{error} Its batch is made again by another, so nothing is lost. Was the "
+                    f"system short of memory? Then use fewer workers or smaller batches.",
+                )
             else:
+                if loaded.heavy_library:
+                    self._warn_once("heavy library", _heavy_text(loaded.heavy_library))
                 came_by_value = loaded.images.ctypes.data % 64 != 0
                 return self._copy(loaded) if came_by_value else loaded
         raise RuntimeError(
@@ -242,15 +249,12 @@ class ProcessLoader(Loader):
                 self._pool = Pool(self.workers, self.slots, slot_bytes, self._augment)
             return self._pool
 
-    def _warn_once(self, error: WorkerDiedError) -> None:
+    def _warn_once(self, subject: str, text: str) -> None:
         with self._lock:
-            warn, self._warned = not (self._warned or self._closed), True
+            warn = not (subject in self._warned or self._closed)
+            self._warned.add(subject)
         if warn:
-            warnings.warn(
-                f"{error} Its batch is made again by another, so nothing is lost. Was the system "
-                f"short of memory? Then use fewer workers or smaller batches. (Said once.)",
-                stacklevel=2,
-            )
+            warnings.warn(f"{text} (Said once.)", stacklevel=3)
 
 
 def choose_loader(
@@ -291,15 +295,22 @@ def choose_loader(
 def describe(request: BatchRequest) -> str:
     """Name a batch and its files, for a message."""
     first, last = request.filenames[0], request.filenames[-1]
-    return f"{request.name} of {len(request.filenames)} files, from {first} to {last}"
+    names = f"from {printable(first)} to {printable(last)}"
+    return f"{request.name} of {len(request.filenames)} files, {names}"
 
 
-def _timeout_error(
-    request: BatchRequest, timeout: float | None, causes: str = SLOW_OR_STUCK
-) -> TimeoutError:
+def _timeout_error(request: BatchRequest, timeout: float | None, causes: str) -> TimeoutError:
     return TimeoutError(
         f"nothing came within {timeout:g} s of {describe(request)}. {causes} Raise timeout= if "
         f"batches may take so long."
+    )
+
+
+def _heavy_text(library: str) -> str:
+    return (
+        f"augment imports {library} in each worker process: hundreds of MB and seconds each, and "
+        f"no GPU there (it is hidden from workers). Put such a step into the model, as "
+        f"keras.layers.Rescaling or preprocess_input at its start, or write it with numpy."
     )
 
 

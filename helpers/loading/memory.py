@@ -12,6 +12,8 @@ import numpy as np
 
 from helpers.images.batches import aligned_empty
 
+NUMBER_BYTES = 8
+
 
 class BatchMemory:
     """Arrays for batches, whose memory is used again once nobody holds the batch.
@@ -78,6 +80,8 @@ class SharedMemory:
     ----------
     file : io.FileIO
         The file, for a child to map.
+    positions : memoryview
+        A whole number for each user, behind the slots: at which file of its batch it is.
 
     Raises
     ------
@@ -88,11 +92,14 @@ class SharedMemory:
     def __init__(self, slots: int, slot_bytes: int, users: int):
         # Whole pages, so each slot starts on a boundary that TensorFlow takes without a copy.
         self.slot_bytes = -(-slot_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
-        size = slots * self.slot_bytes
-        self.file = _file_without_name()
+        self._end_of_slots = slots * self.slot_bytes
+        size = self._end_of_slots + users * NUMBER_BYTES
+        self.file = file_without_name("batches")
         self.file.truncate(size)
         self._memory = memoryview(mmap.mmap(self.file.fileno(), size))
-        self._never_used = iter(range(0, size, self.slot_bytes))
+        self._allocate(self._end_of_slots, users * NUMBER_BYTES)
+        self.positions = self._memory[self._end_of_slots :].cast("q")
+        self._never_used = iter(range(0, self._end_of_slots, self.slot_bytes))
         self._free: list[list[int]] = [[] for _ in range(users)]  # append and pop are atomic
 
     def take(self, user: int) -> int | None:
@@ -121,28 +128,47 @@ class SharedMemory:
         weakref.finalize(batch, self._free[user].append, offset).atexit = False
         return batch.reshape(shape)
 
+    def place(self, user: int) -> int:
+        """Offset of a user's number in `positions`, for a child to write it."""
+        return self._end_of_slots + user * NUMBER_BYTES
+
     def _new(self) -> int:
         offset = next(self._never_used)
-        # Where the system has no more room, this is an error. In a worker, which writes
-        # through the mapping, it would be the end of the process (SIGBUS).
         try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self.file.fileno(), offset, self.slot_bytes)
-            elif os.pwrite(self.file.fileno(), bytes(self.slot_bytes), offset) < self.slot_bytes:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._allocate(offset, self.slot_bytes)
         except OSError:
             self._never_used = iter(())  # from now on, slots that are there serve alone
             raise
         return offset
+
+    def _allocate(self, offset: int, size: int) -> None:
+        # Where the system has no more room, this is an error. In a worker, which writes
+        # through the mapping, it would be the end of the process (SIGBUS).
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.file.fileno(), offset, size)
+        elif os.pwrite(self.file.fileno(), bytes(size), offset) < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Let go of the file; the memory itself lives as long as a batch on it."""
         self.file.close()
 
 
-def _file_without_name() -> io.FileIO:
+def file_without_name(purpose: str) -> io.FileIO:
+    """Make a file for one process, or a process and its children; on Linux it lies in memory.
+
+    Parameters
+    ----------
+    purpose : str
+        What the system's tables call it.
+
+    Returns
+    -------
+    io.FileIO
+        An empty file, which is gone with its last descriptor.
+    """
     if hasattr(os, "memfd_create"):
-        return io.FileIO(os.memfd_create("batches"), "r+")
+        return io.FileIO(os.memfd_create(purpose), "r+")
     return tempfile.TemporaryFile(buffering=0)
 
 

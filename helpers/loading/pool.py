@@ -15,6 +15,7 @@ from pathlib import Path
 
 from helpers.images.batches import BatchRequest, LoadedBatch
 from helpers.loading.memory import SharedMemory
+from helpers.loading.watch import NOT_BEGUN, whereabouts
 
 WORKER_PROCESS = "helpers.loading.worker_process"
 START_METHOD = "fork" if sys.platform == "linux" else "exec"  # macOS's libraries must not fork
@@ -46,6 +47,10 @@ class Server:
             "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
             "OMP_NUM_THREADS": "1",  # one worker, one core; and a fork must find no threads
             "OPENBLAS_NUM_THREADS": "1",
+            # A GPU is the training's. A library that augment imports, such as TensorFlow, would
+            # take its memory in each worker: first the names for NVIDIA's, then for AMD's.
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "HIP_VISIBLE_DEVICES": "-1",
         }
         with theirs:
             self._process = subprocess.Popen(
@@ -198,25 +203,31 @@ class Pool:
         WorkerDiedError
             If the process ended. The next one may succeed.
         TimeoutError
-            If the batch is not there in time. The process was ended.
+            If the batch is not there in time. The message says at which file the process was,
+            if there is shared memory to know it from. It was ended.
         Exception
             What `helpers.images.batches.load_batch` raised in the process.
         """
         try:
             number, worker = self._idle.get(timeout=timeout)
         except queue.Empty:
-            raise TimeoutError("no worker process was free") from None
+            raise TimeoutError("No worker process was free.") from None
         offset = self._take_slot(number)
+        if self.memory:
+            self.memory.positions[number] = NOT_BEGUN
         try:
             messages = [pickle.dumps((offset, request._replace(augment=None)))]
             if worker is None:
                 worker = self._start_worker()
-                messages.insert(0, pickle.dumps(self._augment))
+                place = self.memory.place(number) if self.memory else None
+                messages.insert(0, pickle.dumps((self._augment, place)))
             reply = worker.ask(messages, timeout)
-        except BaseException:  # Ctrl-C, too: a reply left over must not meet the next request
+        except BaseException as error:  # Ctrl-C, too: a reply must not meet the next request
             if worker is None or worker.kill():
                 self._give_back(offset, number)
             worker = None
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(self._whereabouts(number, request)) from None
             raise
         finally:
             self._idle.put((number, worker))
@@ -275,6 +286,9 @@ class Pool:
             if warn:
                 _warn_of_missing_memory(error)
             return None
+
+    def _whereabouts(self, number: int, request: BatchRequest) -> str:
+        return whereabouts(request, self.memory.positions[number]) if self.memory else ""
 
     def _give_back(self, offset: int | None, number: int) -> None:
         if self.memory and offset is not None:

@@ -25,8 +25,13 @@ import traceback
 
 import numpy as np
 
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.batches import BatchRequest, Watch, load_batch
 from helpers.images.opencv import cv2
+from helpers.loading.memory import NUMBER_BYTES
+from helpers.loading.watch import STDERR, WorkerWatch
+
+HEAVY_LIBRARIES = ("tensorflow", "torch", "jax", "keras")
+"""What no `augment` should import in each worker. Keras comes last, as it imports another one."""
 
 
 def run_server(control: socket.socket, memory: int, program: int, start_method: str) -> None:
@@ -72,47 +77,73 @@ def _exec_worker(channel: socket.socket, memory: int) -> int:
 
 def _run_forked_worker(channel: socket.socket, memory: int) -> None:
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        run_worker(channel, memory)
+        _be_worker(channel, memory)
     finally:
         os._exit(1)  # whatever happens, a copy of the server must never go on as a server
 
 
-def run_worker(channel: socket.socket, memory: int) -> None:
+def _be_worker(channel: socket.socket, memory: int) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the server, from which we come, ignores it
+    terminal = None
+    with contextlib.suppress(OSError):  # where a program has none
+        terminal = os.dup(STDERR)
+        faulthandler.enable(terminal)  # descriptor 2 may be elsewhere when a decoder crashes
+    run_worker(channel, memory, terminal)
+
+
+def run_worker(channel: socket.socket, memory: int, terminal: int | None = None) -> None:
     """Load the batches that `channel` asks for, until it is closed.
 
     Parameters
     ----------
     channel : socket.socket
-        Brings, each pickled, first the pickled `augment` or None; then for each batch the
-        offset in memory to write to, or None, and a `BatchRequest`. Takes a pickled
-        `LoadedBatch`, without `images` if they were written to memory, or the exception
-        that was raised.
+        Brings, each pickled, first the pickled `augment` or None, with the offset in memory
+        where to note which file the work is at, or None; then for each batch the offset in
+        memory to write to, or None, and a `BatchRequest`. Takes a pickled `LoadedBatch`,
+        without `images` if they were written to memory, or the exception that was raised.
     memory : int
         File descriptor of the memory for batches, or -1 for none.
+    terminal : int, optional
+        A copy of descriptor 2, if decoders are to be listened to.
     """
     cv2.setNumThreads(1)  # the other cores have workers of their own
     shared = mmap.mmap(memory, 0) if memory >= 0 else None
     with channel.makefile("rb") as messages, contextlib.suppress(EOFError, ConnectionError):
-        augment = pickle.load(messages)
+        augment, place = pickle.load(messages)
+        position = None
+        if shared is not None and place is not None:
+            position = memoryview(shared)[place : place + NUMBER_BYTES].cast("q")
+        watch = WorkerWatch(position, terminal)
         while True:  # until the program closes the channel, or is gone
             offset, request = pickle.load(messages)
-            channel.sendall(_answer(request, augment, shared, offset))
+            channel.sendall(_answer(request, augment, shared, offset, watch))
 
 
 def _answer(
-    request: BatchRequest, augment: bytes | None, shared: mmap.mmap | None, offset: int | None
+    request: BatchRequest,
+    augment: bytes | None,
+    shared: mmap.mmap | None,
+    offset: int | None,
+    watch: Watch,
 ) -> bytes:
     try:
         if augment is not None:
             request = request._replace(augment=_unpickled(augment))
         if offset is None or shared is None:
-            return pickle.dumps(load_batch(request))
-        count = math.prod(request.shape)
-        images = np.frombuffer(shared, request.dtype, count, offset).reshape(request.shape)
-        return pickle.dumps(load_batch(request, images)._replace(images=None))
+            loaded = load_batch(request, None, watch)
+        else:
+            count = math.prod(request.shape)
+            images = np.frombuffer(shared, request.dtype, count, offset).reshape(request.shape)
+            loaded = load_batch(request, images, watch)._replace(images=None)
+        if augment is not None:
+            loaded = loaded._replace(heavy_library=_heavy_library())
+        return pickle.dumps(loaded)
     except Exception as error:
         return _pickled_error(error)
+
+
+def _heavy_library() -> str | None:
+    return next((name for name in HEAVY_LIBRARIES if name in sys.modules), None)
 
 
 @functools.lru_cache(1)
@@ -136,15 +167,15 @@ def _pickled_error(error: Exception) -> bytes:
 
 def main() -> None:
     """Run as server or as worker, with the open file descriptors that argv names."""
-    faulthandler.enable()  # a crash in a decoder says where it was
+    if sys.stderr is not None:
+        faulthandler.enable()  # a crash says where it was
     role, descriptor, memory, *rest = sys.argv[1:]
     channel = socket.socket(fileno=int(descriptor))
     if role == "server":
         program, start_method = rest
         run_server(channel, int(memory), int(program), start_method)
     else:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the server, whose child this is, ignores it
-        run_worker(channel, int(memory))
+        _be_worker(channel, int(memory))
 
 
 if __name__ == "__main__":

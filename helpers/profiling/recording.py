@@ -6,6 +6,7 @@ were when the `Recorder` is closed.
 """
 
 import contextlib
+import copy
 import itertools
 import os
 import struct
@@ -133,7 +134,7 @@ def watched_class(sequence_class: type, recorder: Recorder) -> type:
             # In a process that shares nothing with this one, it is what it was before.
             unwatched = object.__new__(sequence_class)
             vars(unwatched).update(vars(self))
-            return itself, (unwatched,)
+            return itself, (copy.copy(unwatched),)
 
     if issubclass(sequence_class, MY_Generator):
 

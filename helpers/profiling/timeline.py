@@ -23,6 +23,11 @@ class Timeline(Spans):
     workers start, so it is left out of `summary`, `plot` and `diagnose` when there are more.
     Batches are matched with steps in the order in which they were asked for.
 
+    A step that is watched gets its batch from outside of TensorFlow's graph, as
+    `keras.Model.train_on_batch` does, and ends with the same weights as that to the bit. ``fit``
+    alone compiles another graph, whose convolutions round otherwise: there losses may differ in
+    the eighth digit.
+
     Parameters
     ----------
     generator : keras.utils.PyDataset

@@ -1,13 +1,13 @@
 """Go on with a training that was interrupted, from the very batch that came next."""
 
 import os
-import traceback
 from pathlib import Path
 
 import h5py
 import keras
 
 from helpers.generators.my_generator import MY_Generator
+from helpers.generators.passes import names_in_fit
 
 POSITION = "position"
 """Name of the group, in the backup, of all that Keras does not save with the weights."""
@@ -187,10 +187,10 @@ class BackupAndResume(keras.callbacks.Callback):
 
 def _names_in_fit() -> dict:
     """Arguments and variables of the ``fit`` that calls a callback, which is not told them."""
-    for frame, _ in traceback.walk_stack(None):
-        if frame.f_code.co_name == "fit":
-            return frame.f_locals
-    raise RuntimeError("BackupAndResume works in fit only")
+    names = names_in_fit()
+    if names is None:
+        raise RuntimeError("BackupAndResume works in fit only")
+    return names
 
 
 def _set_position(model: keras.Model, epoch: int | None, batches: int) -> None:

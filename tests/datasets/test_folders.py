@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +41,16 @@ def test_load_folder_keeps_the_path_as_given(tmp_path, monkeypatch, path):
 
 
 def test_load_folder_reads_every_ending_in_any_case(tmp_path):
-    endings = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "gif"]
+    endings = ["jpg", "jpeg", "jpe", "jfif", "png", "bmp", "dib", "webp", "tif", "tiff", "gif"]
     names = [f"cat/1.{e}" for e in endings] + [f"dog/1.{e.upper()}" for e in endings]
     make_files(tmp_path, *names, "dog/2.Jpg")
-    assert len(folders.load_folder(tmp_path).filenames) == 17
+    assert len(folders.load_folder(tmp_path).filenames) == 23
 
 
-def test_load_folder_ignores_hidden_files_and_those_of_windows(tmp_path):
+def test_load_folder_ignores_hidden_files_and_those_of_windows_and_macos(tmp_path):
     make_files(tmp_path, "cat/1.png", "dog/1.png", ".cache/1.png", ".DS_Store", "desktop.ini")
     make_files(tmp_path, "cat/.2.png", "cat/Thumbs.db", "dog/.ipynb_checkpoints/1.png")
+    make_files(tmp_path, "__MACOSX/cat/._1.png", "cat/__MACOSX/._2.png")
     make_files(tmp_path, "labels.csv", "README.md")  # beside the class folders: no pictures
     files = folders.load_folder(tmp_path)
     assert [Path(name).name for name in files.filenames] == ["1.png", "1.png"]
@@ -60,7 +62,7 @@ names_of_any_script = st.text(
     st.characters(categories=("L", "M", "N", "P", "S", "Zs"), exclude_characters='/\\:*?"<>|'),
     min_size=1,
     max_size=20,
-).filter(lambda name: name.strip(" .") == name and name.lower() != "thumbs.db")
+).filter(lambda name: name.strip(" .") == name and name.lower() not in folders.IGNORED_NAMES)
 
 
 @settings(max_examples=50, deadline=None)
@@ -95,29 +97,181 @@ def test_load_folder_without_a_folder(tmp_path):
         folders.load_folder(tmp_path / "cat.zip")
 
 
+def make_tree(folder, *names):
+    """Make empty files, folders (their names end with a slash) and links to nothing."""
+    for name in names:
+        if name.endswith("/"):
+            (folder / name).mkdir(parents=True)
+        elif name.endswith("link"):
+            (folder / name).symlink_to("what is gone")
+        else:
+            make_files(folder, name)
+
+
+def complaint(path, **options):
+    """What load_folder says of a folder that it does not take."""
+    with pytest.raises(ValueError) as error:
+        folders.load_folder(path, **options)
+    message = str(error.value).replace("\\\\", "/")  # on Windows
+    assert path.as_posix() in message.replace("\\", "/")
+    return message
+
+
 @pytest.mark.parametrize(
     ("names", "messages"),
     [
-        (["notes.txt"], ["holds no class folders", "<class name>"]),
-        (["1.jpg", "2.jpg"], ["2 images outside any class folder", "'1.jpg'", "<class name>"]),
-        (["cat/1.jpg", "dog/1.jpg", "x.PNG"], ["1 images outside any class folder ('x.PNG')"]),
-        (["cat/1.jpg"], ["only one class, 'cat'"]),
-        (["cat/1.jpg", "dog/.hidden"], ["dog' is empty", "remove it"]),
+        (["notes.txt"], ["<class name>", "- 0 class folders", "train.class_names)"]),
+        (
+            ["cat/1.jpg", "dog/1.jpg", "1.jpg", "x.PNG"],
+            ["- 2 images outside", ": '1.jpg', 'x.PNG'"],
+        ),
+        (["cat/1.jpg"], ["- 1 class folders", "takes two", "train.class_names", ": 'cat'"]),
+        (["cat/1.jpg", "dog/.hidden"], ["- 1 empty class folders", "train.class_names", ": 'dog'"]),
         (
             ["cat/1.jpg", *(f"dog/{i}.txt" for i in range(5)), "dog/5.jpg"],
-            ["dog' holds 5 files that are no images", "('0.txt', '1.txt', '2.txt', …)", ".webp"],
+            ["- 5 files", ".jfif", ": 'dog/0.txt', 'dog/1.txt', 'dog/2.txt', …"],
         ),
-        (["cat/1.jpg", "dog/2.heic"], ["dog' holds 1 files that are no images", "('2.heic')"]),
-        (
-            ["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg"],
-            ["train' holds folders ('cat', 'dog')", "load_folder('", "train')"],
-        ),
+        (["a/1.jpg", "b/1.jpg", "b/1", "b/2", "b/3"], ["- 3 files", ": 'b/1', 'b/2', 'b/3'"]),
+        (["cat/1.jpg", "dog/1.jpg", "dog/2.heic"], ["- 1 files that are no images", "2.heic'"]),
+        (["cat/1.jpg", "dog/1.jpg", "dog/thumbs/2.jpg"], ["- 1 folders inside", ": 'dog/thumbs'"]),
+        (["cat/1.jpg", "dog/1.jpg", "dog/link"], ["- 1 links that lead nowhere", ": 'dog/link'"]),
+        (["cat/1.jpg", "dog/1.jpg", "link"], ["- 1 links that lead nowhere", ": 'link'"]),
     ],
 )
 def test_load_folder_says_what_is_wrong(tmp_path, names, messages):
-    make_files(tmp_path, *names)
-    with pytest.raises(ValueError) as error:
-        folders.load_folder(tmp_path)
+    make_tree(tmp_path, *names)
+    told = complaint(tmp_path)
+    assert told.count("\n- ") == 1
     for message in messages:
-        assert message in str(error.value)
-    assert str(tmp_path) in str(error.value).replace("\\\\", "\\")
+        assert message in told
+    assert told.endswith(messages[-1])
+    assert "remove it" not in told  # that would give the other classes other numbers
+
+
+def test_load_folder_says_all_that_is_wrong_at_once(tmp_path):
+    make_tree(
+        tmp_path, "1.jpg", "cat/1.jpg", "cat/old/2.jpg", "cat/1.xml", "cat/2.jpg.link", "dog/"
+    )
+    told = complaint(tmp_path)
+    for name in ("'1.jpg'", "'cat/old'", "'cat/1.xml'", "'cat/2.jpg.link'", "'dog'"):
+        assert told.count(f": {name}") == 1
+    assert told.count("\n- ") == 5
+
+
+def test_load_folder_follows_links_but_no_circle(tmp_path):
+    make_files(tmp_path, "photos/cat/1.jpg", "photos/dog/1.jpg", "elsewhere/2.jpg")
+    (tmp_path / "photos/cat/2.jpg").symlink_to(tmp_path / "elsewhere/2.jpg")
+    (tmp_path / "photos/owl").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    files = folders.load_folder(tmp_path / "photos")
+    assert files.class_names == ("cat", "dog", "owl") and files.labels.tolist() == [0, 0, 1, 2]
+    circle = tmp_path / "photos/cat/circle.jpg"
+    circle.symlink_to(circle)
+    assert "- 1 links that lead nowhere" in complaint(tmp_path / "photos")
+
+
+def test_load_folder_names_folders_that_may_not_be_listed(tmp_path, monkeypatch):
+    make_files(tmp_path, "cat/1.jpg", "dog/1.jpg", "owl/1.txt")
+    scandir = os.scandir
+
+    def scandir_of_another_user(path):  # whoever runs the tests may be allowed everything
+        if Path(path).name == "dog":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir_of_another_user)
+    told = complaint(tmp_path)
+    assert "- 1 folders that cannot be listed (do you have permission?): 'dog'" in told
+    assert "'owl/1.txt'" in told
+
+
+@pytest.mark.parametrize(
+    ("names", "suggested"),
+    [
+        (["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg"], ["train"]),
+        (["photos/cat/1.jpg", "photos/dog/1.jpg", "__MACOSX/._photos"], ["photos"]),
+        ([f"{i}/{name}/1.jpg" for i in range(5) for name in "ab"], ["0", "1", "2"]),
+        (["bmp/cat/1.bmp", "bmp/dog/1.raw", "png/cat/1.png", "png/cat/old/1.png"], []),
+        (["photos/cat/1.png", "photos/dog/"], []),
+        (["cat/1.jpg", "dog/1.jpg", "dog/a/1.jpg", "dog/b/1.jpg"], []),
+        (["photos/train/cat/1.jpg", "photos/train/dog/1.jpg", "photos/val/cat/1.jpg"], []),
+    ],
+)
+def test_load_folder_suggests_only_what_it_would_take(tmp_path, names, suggested):
+    make_tree(tmp_path, *names)
+    told = complaint(tmp_path)
+    assert "empty class folders" not in told  # they hold folders
+    assert re.findall(r"load_folder\('([^']*)'\)", told) == [
+        f"{tmp_path.as_posix()}/{name}" for name in suggested
+    ]
+    for name in suggested:
+        folders.load_folder(tmp_path / name)
+
+
+def test_load_folder_looks_into_a_few_folders_only_before_it_suggests_some(tmp_path, monkeypatch):
+    make_files(tmp_path, *(f"{i}/one class/1.jpg" for i in range(50)))
+    make_files(tmp_path, "0 images only/1.jpg", "0 both/1.jpg")
+    make_files(tmp_path, *(f"0 both/{name}/1.jpg" for name in "abc"))
+    listed = []
+    scandir = os.scandir
+
+    def counting_scandir(path):
+        listed.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", counting_scandir)
+    complaint(tmp_path)
+    assert len(listed) == 1 + 52 + 2 * folders.MOST_TRIED
+
+
+# ---- class_names ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_load_folder_numbers_classes_as_class_names_does(tmp_path, kind):
+    make_tree(tmp_path, "a/1.png", "c/1.png", "c/2.png", "empty/")
+    names = ("c", "missing", "a", "empty")
+    files = folders.load_folder(tmp_path, class_names=kind(names))
+    assert files.class_names == names
+    assert [Path(name).parent.name for name in files.filenames] == ["c", "c", "a"]
+    assert files.labels.tolist() == [0, 0, 2]
+    assert files.labels.dtype == np.int64
+
+
+def test_load_folder_takes_a_test_folder_with_one_of_the_classes(tmp_path):
+    make_files(tmp_path, "train/a/1.png", "train/b/1.png", "test/b/1.png")
+    train = folders.load_folder(tmp_path / "train")
+    test = folders.load_folder(tmp_path / "test", train.class_names)
+    assert test.class_names == ("a", "b") and test.labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("names", "messages"),
+    [
+        (["cat/1.jpg", "Dog/1.jpg"], ["- 1 folders that class_names lacks", "'dog'", ": 'Dog'"]),
+        (["cat/1.txt", "dog/"], ["- 1 files that are no images", "- 0 images in class folders"]),
+        (["notes.txt"], ["- 0 images in class folders"]),
+        (["test/cat/1.jpg"], ["'test'", "test', class_names=…)"]),
+    ],
+)
+def test_load_folder_says_what_does_not_fit_class_names(tmp_path, names, messages):
+    make_tree(tmp_path, *names)
+    told = complaint(tmp_path, class_names=["cat", "dog"])
+    for message in messages:
+        assert message in told
+
+
+@pytest.mark.parametrize(
+    ("class_names", "error", "message"),
+    [
+        ("cat", TypeError, "strings; received 'cat'"),
+        ([1, 2], TypeError, "strings; received [1, 2]"),
+        ({"cat", "dog"}, TypeError, "list or tuple"),  # without an order
+        (["cat"], ValueError, "two classes or more; received ['cat']"),
+        ((), ValueError, "received ()"),
+        (["cat", "dog", "cat"], ValueError, "'cat' only once; received ['cat', 'dog', 'cat']"),
+    ],
+)
+def test_load_folder_refuses_other_class_names(tmp_path, class_names, error, message):
+    make_files(tmp_path, "cat/1.jpg", "dog/1.jpg")
+    with pytest.raises(error, match=re.escape(message)):
+        folders.load_folder(tmp_path, class_names=class_names)

@@ -124,10 +124,33 @@ def test_a_pack_of_a_pack(files, whole_pack, tmp_path):
     assert_same_pictures(packed, files.filenames)
 
 
+# ---- what may be wrong ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("image_size", [None, (6, 6)])
+def test_pictures_that_may_be_wrong_are_warned_about_once(files, tmp_path, save, image_size):
+    deep = [
+        save(cv2.imencode(".png", np.full((5, 7), 4095, np.uint16))[1].tobytes(), f"{number}.png")
+        for number in range(3)
+    ]
+    names = [*files.filenames[:5], *deep]
+    with pytest.warns(UserWarning) as caught:
+        pack(ImageFiles(names, np.zeros(8, int), ("x",)), tmp_path / "x.pack", image_size)
+    [message] = [str(one.message) for one in caught]
+    assert message.startswith("3 pictures were packed that may be wrong, the first of them")
+    assert "0.png: has 16 bits a value" in message
+
+
+@pytest.mark.parametrize("image_size", [None, (6, 6)])
+def test_a_picture_of_more_pixels_than_allowed_is_refused(files, tmp_path, image_size):
+    with pytest.raises(ImageError, match=r"pixels, more than the 50 allowed \(max_pixels\)"):
+        pack(files, tmp_path / "x.pack", image_size, max_pixels=50)
+
+
 # ---- what can be wrong ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("labels", [np.eye(70), np.linspace(0, 1, 70), ["a"] * 70])
+@pytest.mark.parametrize("labels", [np.eye(70), np.linspace(0, 1, 70)])
 def test_labels_that_are_not_one_integer_each_are_refused(files, tmp_path, labels):
     with pytest.raises(ValueError, match="one integer as the label of each file; received"):
         pack(files._replace(labels=labels), tmp_path / "x.pack")

@@ -1,3 +1,4 @@
+import copy
 import gc
 import os
 import pickle
@@ -12,6 +13,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pandas as pd
@@ -124,8 +126,7 @@ def test_the_same_bytes_in_the_same_order_whoever_makes_them(pictures, threads):
             return fit(generator, epochs=3)
 
     direct = generator_with()
-    # The first epoch of fit is number 1: Keras ends one before it begins.
-    expected = [[note(*direct.batch(epoch, index)) for index in range(6)] for epoch in (1, 2, 3)]
+    expected = [[note(*direct.batch(epoch, index)) for index in range(6)] for epoch in range(3)]
     assert samples_of(expected[0]) != samples_of(expected[1])  # other random numbers
     assert epochs_with(workers=0) == expected
     assert epochs_with(workers=1) == expected
@@ -142,11 +143,116 @@ def test_fit_goes_on_with_new_orders_where_it_ended(pictures):
     assert all(epochs[i] != epochs[j] for i in range(4) for j in range(i))
 
 
-def test_setting_epoch_goes_back(pictures):
+def test_setting_epoch_goes_back_and_on(pictures):
     generator = Generator(pictures[:20], range(20), 5, shuffle=True)
-    once = fit(generator, epochs=2)
+    whole = fit(generator, epochs=3)
+    assert generator.epoch == 3
     generator.epoch = 0
-    assert fit(generator, epochs=2) == once
+    assert fit(generator, epochs=2) == whole[:2]
+    another = Generator(pictures[:20], range(20), 5, shuffle=True)
+    another.epoch = generator.epoch
+    assert fit(another) == whole[2:]
+
+
+# ---- one pass, whatever else reads, and however fit cuts it --------------------------------------
+
+
+def reads_in_the_middle(read):
+    """A callback that reads the training's own generator after its fifth batch."""
+    return keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: batch != 4 or read()
+    )
+
+
+BY_KERAS = [{}, {"workers": 4}, {"workers": 2, "use_multiprocessing": True}]
+
+
+@pytest.mark.parametrize("way", BY_KERAS, ids=str)
+@pytest.mark.parametrize("loop", ["predict", "evaluate"])
+@pytest.mark.parametrize(("batch_size", "steps"), [(7, 1), (7, None), (1, 1), (1, None)])
+def test_every_sample_comes_once_though_a_callback_reads_too(
+    pictures, way, loop, batch_size, steps
+):
+    other = keras.Sequential([keras.Input((*SIZE, 3)), keras.layers.GlobalAveragePooling2D()])
+    other.add(keras.layers.Dense(1))
+    other.compile(loss="mse")
+    with Generator(pictures, range(70), batch_size, shuffle=True, **way) as generator:
+        callback = reads_in_the_middle(
+            lambda: getattr(other, loop)(generator, steps=steps, verbose=0)
+        )
+        recorder.forget()
+        recorder.fit(generator, epochs=2, verbose=0, callbacks=[NewEpochs(), callback])
+        assert generator.epoch == 2
+    for epoch in recorder.epochs:
+        assert sorted(numbers_of(epoch)) == list(range(70))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize(("steps", "epochs"), [(10, 4), (5, 8), (1, 40), (20, 2)])
+def test_every_sample_comes_once_a_pass_however_fit_cuts_it(pictures, steps, epochs, shuffle):
+    generator = Generator(pictures[:60], range(60), 3, shuffle=True)
+    numbers = numbers_of(
+        batch for epoch in fit(generator, epochs, shuffle, steps_per_epoch=steps) for batch in epoch
+    )
+    assert sorted(numbers[:60]) == sorted(numbers[60:]) == list(range(60))
+    assert numbers[:60] != numbers[60:]
+    assert generator.epoch == 2
+
+
+def test_steps_that_do_not_divide_the_batches(pictures):
+    generator = Generator(pictures[:60], range(60), 3, shuffle=True)
+    with pytest.warns(UserWarning, match="ran out of data"):
+        epochs = fit(generator, 6, steps_per_epoch=8)
+    assert [len(epoch) for epoch in epochs] == [8, 8, 4] * 2
+    numbers = numbers_of(batch for epoch in epochs for batch in epoch)
+    assert sorted(numbers[:60]) == sorted(numbers[60:]) == list(range(60))
+
+
+def test_steps_after_a_training_that_was_broken_off(pictures):
+    generator = Generator(pictures[:60], range(60), 3, shuffle=True)
+
+    def stop():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        recorder.fit(generator, verbose=0, callbacks=[NewEpochs(), reads_in_the_middle(stop)])
+    assert generator.epoch == 0
+    numbers = numbers_of(
+        batch for epoch in fit(generator, 8, True, steps_per_epoch=5) for batch in epoch
+    )
+    assert sorted(numbers[:60]) == sorted(numbers[60:]) == list(range(60))
+
+
+@pytest.mark.parametrize("way", BY_KERAS[1:], ids=str)
+def test_steps_with_keras_queue_are_warned_about(pictures, way):
+    with Generator(pictures[:60], range(60), 3, **way) as generator:
+        with pytest.warns(UserWarning, match=r"Use helpers\.fit_generator\(model"):
+            fit(generator, 2, steps_per_epoch=10)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fit(generator, 2, steps_per_epoch=20)
+            fit(generator, validation_data=generator, validation_steps=5)
+
+
+# ---- copies --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make_copy", [copy.copy, copy.deepcopy, lambda generator: pickle.loads(pickle.dumps(generator))]
+)
+def test_closing_a_copy_ends_nothing_of_the_original(pictures, make_copy):
+    with Generator(pictures, range(70), 7, workers=2, use_multiprocessing=True) as generator:
+        expected = [note(*generator[index]) for index in range(10)]
+        workers = set(psutil.Process().children(recursive=True))
+        duplicate = make_copy(generator)
+        assert [note(*duplicate[index]) for index in range(10)] == expected
+        assert len(psutil.Process().children(recursive=True)) == 2 * len(workers)
+        duplicate.close()
+        assert workers <= set(psutil.Process().children(recursive=True))
+        duplicate.epoch = 5
+        duplicate.skipped["a"] = "b"
+        assert (generator.epoch, generator.skipped) == (0, {})
+        assert [note(*generator[index]) for index in range(10)] == expected
 
 
 def test_fit_shuffle_only_shuffles_whole_batches(pictures):
@@ -257,11 +363,10 @@ def test_batches_start_on_64_byte_boundaries(pictures, request, dtype, how):
         np.eye(3),
         np.arange(12).reshape(3, 2, 2),
         [0.5, 1.5, 2.5],
-        ["cat", "dog", "cat"],
         pd.Series([1, 2, 3], index=[9, 9, 0]),
         pd.get_dummies(["a", "b", "a"]),
     ],
-    ids=["int", "one-hot", "2-D", "float", "text", "series", "frame"],
+    ids=["int", "one-hot", "2-D", "float", "series", "frame"],
 )
 def test_labels_of_any_shape(pictures, labels):
     generator = Generator(pictures[:3], labels, 2)
@@ -453,6 +558,78 @@ def test_a_warning_of_many_files_names_three(pictures, tmp_path):
     assert len(generator.skipped) == 5
 
 
+@pytest.mark.parametrize("how", WAYS)
+def test_a_file_that_was_mended_is_not_listed_any_more(pictures, broken_file, how):
+    names = [*pictures[:3], broken_file]
+    with Generator(names, range(4), 4, on_error="skip", **how) as generator:
+        assert len(generator[0][0]) == 3
+        assert set(generator.skipped) == {broken_file}
+        Path(broken_file).write_bytes(Path(pictures[0]).read_bytes())
+        assert len(generator[0][0]) == 4
+        assert generator.skipped == {}
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_predictions_belong_to_the_files_that_were_not_skipped(
+    pictures, broken_file, tmp_path, how
+):
+    names = [pictures[0], broken_file, *pictures[1:9], str(tmp_path / "missing.png"), pictures[9]]
+    with Generator(names, range(12), 4, on_error="skip", **how) as generator:
+        model = keras.Sequential([keras.Input((*SIZE, 3)), keras.layers.GlobalAveragePooling2D()])
+        predictions = model.predict(generator, verbose=0)
+        read = [name for name in generator.filenames if name not in generator.skipped]
+    assert read == pictures[:10]
+    means = [Generator([name], [0], 1)[0][0].mean(axis=(1, 2)) for name in read]
+    np.testing.assert_allclose(predictions, np.concatenate(means), rtol=0, atol=1e-6)
+
+
+def test_a_broken_file_whose_name_is_no_utf_8_is_named_by_fit(pictures, tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    Path(name).write_bytes(b"no picture")
+    with pytest.raises(Exception, match=r"ImageError: .*caf\\+udce9\.png: is no picture"):
+        fit(Generator([*pictures[:2], name], range(3), 1))  # Keras looks at two batches itself
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_one_limit_of_pixels_holds_whoever_reads(save, how):
+    names = [save(cv2.imencode(".png", np.zeros((10, 10)))[1].tobytes(), "100 pixels.png")]
+    refused = pytest.raises(ImageError, match=r"100 pixels\.png: claims 10 × 10 pixels, more than")
+    with Generator(names, [0], 1, max_pixels=99, **how) as generator, refused:
+        generator[0]
+    with Generator(names, [0], 1, max_pixels=100, **how) as generator:
+        assert generator[0][0].shape == (1, *SIZE, 3)
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_values_of_12_bits_are_warned_about_once_a_run_with_the_largest(pictures, save, how):
+    deep = [
+        save(cv2.imencode(".png", np.full((5, 7), largest, np.uint16))[1].tobytes(), f"{largest}")
+        for largest in (4095, 4094)
+    ]
+    names = [pictures[0], deep[0], pictures[1], deep[1]]
+    with (
+        Generator(names, range(4), 2, **how) as generator,
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.simplefilter("always")
+        fit(generator, epochs=3)
+    [warning] = [str(one.message) for one in caught if "may be wrong" in str(one.message)]
+    assert re.search("409[45] was read, and may be wrong: .*no value above 4,09[45]", warning)
+    assert sorted(name for name, _ in generator.suspect) == sorted(deep)
+    assert all("nearly black" in line for _, line in generator.suspect)
+
+
+def test_a_suspect_file_that_was_mended_is_not_listed_any_more(pictures, save):
+    deep = save(cv2.imencode(".png", np.full((5, 7), 4095, np.uint16))[1].tobytes())
+    generator = Generator([pictures[0], deep], range(2), 2)
+    with pytest.warns(UserWarning, match="may be wrong"):
+        generator[0]
+    assert [name for name, _ in generator.suspect] == [deep]
+    Path(deep).write_bytes(Path(pictures[0]).read_bytes())
+    generator[0]
+    assert generator.suspect == []
+
+
 def test_a_batch_of_broken_files_only_is_an_error_that_names_them(pictures, broken_file):
     generator = Generator([*pictures[:2], broken_file], range(3), 2, on_error="skip")
     assert len(generator[0][0]) == 2
@@ -552,7 +729,7 @@ def test_the_rest_of_an_epoch_and_then_whole_ones(pictures, workers):
 
     class GoOn(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
-            generator.start_at(2, 5)
+            generator.start_at(1, 5)
 
     expected = fit(make(), epochs=3)
     generator = make()
@@ -560,10 +737,10 @@ def test_the_rest_of_an_epoch_and_then_whole_ones(pictures, workers):
     with pytest.warns(UserWarning, match="ran out of data"):
         recorder.fit(generator, epochs=2, shuffle=False, verbose=0, callbacks=[NewEpochs(), GoOn()])
     assert recorder.epochs == [expected[1][5:], expected[2]]
-    generator.start_at(2, 5)
+    generator.start_at(1, 5)
     assert note(*generator[0]) == expected[1][5]
     assert note(*generator[-1]) == expected[1][-1]
-    assert note(*generator.batch(2, 0)) == expected[1][0]
+    assert note(*generator.batch(1, 0)) == expected[1][0]
 
 
 @pytest.mark.parametrize(("epoch", "batch"), [(-1, 0), (0, -1), (0, 9), (0, 100)])

@@ -17,10 +17,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from helpers.datasets.folders import ImageFiles
+from helpers.datasets.packed import load_pack
+from helpers.datasets.packing import pack
 from helpers.images import reading, resizing
 from helpers.images.batches import (
     BatchRequest,
     LoadedBatch,
+    Watch,
     aligned_empty,
     expanded,
     load_batch,
@@ -109,6 +113,85 @@ def test_a_batch_with_every_file_broken_raises(broken, tmp_path):
     with pytest.raises(ImageError, match="none of the 2 files") as caught:
         load_batch(BatchRequest(names, SIZE, skip_errors=True))
     assert caught.value.filename == broken
+
+
+def test_a_picture_that_claims_more_pixels_than_the_request_allows_is_refused(pictures):
+    with pytest.raises(ImageError) as caught:
+        load_batch(BatchRequest(pictures, SIZE, max_pixels=70 * 90 - 1))
+    assert caught.value.filename == pictures[4]
+    assert len(load_batch(BatchRequest(pictures, SIZE, max_pixels=70 * 90)).images) == 5
+
+
+# ---- what is noticed on the way ------------------------------------------------------------------
+
+
+@pytest.fixture
+def dark(save):
+    """A picture of 16 bits that comes out nearly black."""
+    return save(cv2.imencode(".png", np.full((9, 9), 200, np.uint16))[1].tobytes(), "dark.png")
+
+
+class Listening(Watch):
+    """Notes what it is told; each picture that is decoded has a remark, and the last one two."""
+
+    def __init__(self):
+        self.told = []
+
+    def at(self, position):
+        self.told.append(position)
+
+    def listen(self):
+        self.told.append("listen")
+
+    def heard(self):
+        self.told.append("heard")
+        return ["a remark", "another"] if self.told.count("heard") == 2 else ["a remark"]
+
+    def stop_listening(self):
+        self.told.append("stop")
+
+
+@pytest.mark.parametrize("load", [load_batch, lambda request: travelled(request)[0]])
+def test_a_doubtful_picture_is_named_and_its_neighbours_are_not(pictures, dark, load):
+    assert load(BatchRequest(pictures, SIZE)).suspects == ()
+    [(filename, remark)] = load(BatchRequest([*pictures, dark, *pictures], SIZE)).suspects
+    assert filename == dark
+    assert "nearly black" in remark
+
+
+def test_a_watch_is_told_where_the_work_is(pictures):
+    for augment in (None, nothing):
+        watch = Listening()
+        request = BatchRequest(pictures[:2], SIZE, augment=augment, seeds=[(0,)] * 2)
+        suspects = load_batch(request, watch=watch).suspects
+        after_each = ["stop"] if augment else []  # what augment says is not about the file
+        one, two = ([number, "listen", "heard", *after_each] for number in range(2))
+        assert watch.told == [*one, *two, "stop"]
+        remarks = [(pictures[0], "a remark"), (pictures[1], "a remark"), (pictures[1], "another")]
+        assert suspects == tuple(remarks)
+
+
+def test_nobody_listens_after_an_error(pictures, broken):
+    watch = Listening()
+    with pytest.raises(ImageError):
+        load_batch(BatchRequest([pictures[0], broken], SIZE), watch=watch)
+    assert watch.told == [0, "listen", "heard", 1, "listen", "heard", "stop"]
+
+
+def test_remarks_on_a_file_that_is_left_out_are_left_out(pictures, broken):
+    request = BatchRequest([broken, *pictures], SIZE, skip_errors=True)
+    loaded = load_batch(request, watch=Listening())
+    assert broken not in {filename for filename, _ in loaded.suspects}
+    assert {filename for filename, _ in loaded.suspects} == set(pictures)
+
+
+@pytest.mark.parametrize("form", ["compact", "list"])
+def test_a_watch_is_told_where_the_work_is_in_a_pack(pictures, tmp_path, form):
+    pack(ImageFiles(pictures, [0] * 5, ["a"]), tmp_path / "some.pack")
+    names = load_pack(tmp_path / "some.pack").filenames
+    watch = Listening()
+    load_batch(BatchRequest(names if form == "compact" else list(names), SIZE), watch=watch)
+    assert watch.told == [0, 1, 2, 3, 4, "stop"]
 
 
 # ---- augment -------------------------------------------------------------------------------------

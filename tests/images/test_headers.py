@@ -1,15 +1,16 @@
-"""Headers that decoders meet; whole pictures are in test_images.py."""
+"""Headers that decoders meet; whole pictures are in test_reading.py."""
 
 import io
 import struct
 
 import numpy as np
 import pytest
+from drawn import COLOUR, FORMATS, encode
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers.images.headers import claimed_size, is_cut_png
+from helpers.images.headers import Header, has_16_bits, read_header
 
 
 def encoded(kind, width, height, **options):
@@ -27,41 +28,60 @@ sizes = st.integers(1, 300)
         ("PNG", {}),
         ("JPEG", {}),
         ("JPEG", {"progressive": True}),
-        ("GIF", {}),
         ("BMP", {}),
-        ("TIFF", {}),
         ("WEBP", {}),
         ("WEBP", {"lossless": True}),
+        ("WEBP", {"exif": b"Exif\0\0II*\0"}),
     ],
 )
 @given(width=sizes, height=sizes)
 def test_the_size_is_that_of_the_picture(kind, options, width, height):
-    assert claimed_size(encoded(kind, width, height, **options)) == (width, height)
+    assert read_header(encoded(kind, width, height, **options)) == Header(width, height)
 
 
 @given(st.binary(max_size=60))
-def test_bytes_that_are_no_picture_claim_nothing(data):
-    assert claimed_size(b"no picture" + data) is None
+def test_of_other_kinds_nothing_is_said(data):
+    assert read_header(b"no picture" + data) is None
+    assert read_header(FORMATS["TIFF"]) is None
+    assert read_header(FORMATS["GIF"]) is None
 
 
-@pytest.mark.parametrize("start", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"GIF89a", b"BM", b"II*\0"])
+@pytest.mark.parametrize(
+    "start", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"BM", b"RIFF\0\0\0\0WEBPVP8X"]
+)
 @given(rest=st.binary(max_size=60))
-def test_a_header_that_is_cut_or_senseless_raises_nothing(start, rest):
-    size = claimed_size(start + rest)
-    assert size is None or len(size) == 2
+def test_a_header_that_is_cut_or_senseless_is_an_error_or_a_claim(start, rest):
+    try:
+        header = read_header(start + rest)
+    except ValueError as error:
+        assert "damaged or cut off" in str(error)
+    else:
+        assert header.width >= 0 and header.height >= 0
 
 
-def test_a_whole_png_is_not_cut_and_every_shorter_one_is():
+def test_a_png_that_is_cut_in_any_chunk_is_an_error():
     data = encoded("PNG", 20, 10)
-    assert not is_cut_png(data)
-    assert all(is_cut_png(data[:length]) for length in range(8, len(data) - 8))
+    assert read_header(data) == Header(20, 10)
+    for length in range(8, len(data) - 8):
+        with pytest.raises(ValueError, match="cut off"):
+            read_header(data[:length])
 
 
 def test_a_chunk_longer_than_the_file_is_a_cut():
     data = bytearray(encoded("PNG", 20, 10))
     struct.pack_into(">I", data, data.index(b"IDAT") - 4, 2**31)
-    assert is_cut_png(bytes(data))
+    with pytest.raises(ValueError, match="cut off"):
+        read_header(bytes(data))
 
 
-def test_other_formats_are_no_cut_png():
-    assert not is_cut_png(encoded("JPEG", 20, 10)[:30])
+def test_only_animations_among_png_are_left_to_pillow():
+    animation = encode(COLOUR, "PNG", save_all=True, append_images=[COLOUR.rotate(180)])
+    assert not read_header(animation).is_plain
+    assert read_header(FORMATS["PNG palette"]).is_plain
+
+
+def test_which_png_has_16_bits():
+    deep = encode(Image.fromarray(np.zeros((3, 4), np.uint16)), "PNG")
+    assert has_16_bits(deep)
+    assert not has_16_bits(FORMATS["PNG"])
+    assert not has_16_bits(b"GIF89a" + bytes(18) + b"\x10")

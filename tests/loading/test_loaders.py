@@ -3,6 +3,7 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -133,6 +135,37 @@ def test_every_loader_augments_the_same(filenames, kind):
     with make_loader(kind, mirror_and_brighten) as loader:
         loaded = loader.load(request)
     assert loaded.images.tobytes() == load_batch(request).images.tobytes()
+
+
+def old_noise(image, rng):
+    """Augment as was done before there was an `rng`."""
+    noise = np.random.uniform(size=image.shape)  # noqa: NPY002
+    return noise * random.random()
+
+
+@every_loader
+def test_every_loader_augments_the_same_with_old_generators(filenames, kind):
+    request = request_for(filenames, augment=old_noise)
+    expected = [
+        load_batch(request_for([name], augment=old_noise)._replace(seeds=[seed])).images[0]
+        for name, seed in zip(filenames, SEEDS, strict=True)
+    ]
+    with (
+        make_loader(kind, old_noise) as loader,
+        concurrent.futures.ThreadPoolExecutor(4) as threads,
+    ):
+        for loaded in threads.map(loader.load, [request] * 12):
+            np.testing.assert_array_equal(loaded.images, expected)
+
+
+@every_loader
+def test_a_doubtful_file_is_named_by_every_loader(filenames, tmp_path, kind):
+    dark = str(tmp_path / "dark.png")
+    Image.fromarray(np.full((9, 9), 200, np.uint16)).save(dark)
+    with make_loader(kind) as loader:
+        assert loader.load(request_for(filenames)).suspects == ()
+        [(name, doubt)] = loader.load(request_for([*filenames[:2], dark])).suspects
+    assert name == dark and "nearly black" in doubt
 
 
 @every_loader
@@ -423,6 +456,82 @@ def test_a_worker_that_is_stuck_is_a_timeout(filenames, flags):
         assert wait_until(lambda: not is_alive(first))
         (flags / "stick").unlink()
         assert pid_from(loader, filenames) not in (first, os.getpid())
+
+
+@needs_processes
+def test_a_timeout_names_the_file_at_work(filenames):
+    def stick(image, rng):
+        if rng.random() == np.random.default_rng(SEEDS[2]).random():
+            time.sleep(300)
+        return image
+
+    with process_loader(stick, timeout=3) as loader, pytest.raises(TimeoutError) as caught:
+        loader.load(request_for(filenames, augment=stick, name="batch 3 of epoch 0"))
+    size = Path(filenames[2]).stat().st_size
+    assert str(caught.value) == (
+        f"nothing came within 3 s of batch 3 of epoch 0 of 5 files, from {filenames[0]} to "
+        f"{filenames[4]}. The worker was at {filenames[2]} ({size:,} "
+        f"bytes). Is the disk slow, or the picture very large, or a worker stuck? Raise timeout= "
+        f"if batches may take so long."
+    )
+
+
+@needs_processes
+def test_a_timeout_says_if_no_worker_was_free(filenames, flags):
+    def stick(image, rng):
+        (flags / "stuck").touch()
+        time.sleep(300)
+
+    with process_loader(stick, timeout=5) as loader:
+        first = in_background(loader.load, request_for(filenames, augment=stick))
+        assert wait_until((flags / "stuck").exists)
+        loader.timeout = 0.2
+        with pytest.raises(TimeoutError, match=r"5 files.* No worker process was free. Is the"):
+            loader.load(request_for(filenames, augment=stick))
+        assert isinstance(first.exception(60), TimeoutError)
+
+
+def test_a_name_that_is_no_text_can_be_printed(filenames):
+    text = loaders.describe(request_for([os.fsdecode(b"caf\xe9.png"), filenames[0]]))
+    assert rb"from caf\udce9.png to" in text.encode()
+
+
+# ---- what augment imports ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake_libraries(tmp_path, monkeypatch):
+    """For workers a `torch`, and a `keras` that imports it, both in no time."""
+    (tmp_path / "torch.py").write_text("")
+    (tmp_path / "keras.py").write_text("import torch")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@needs_processes
+@pytest.mark.usefixtures("fake_libraries")
+def test_a_heavy_library_in_workers_is_warned_about_once(filenames, short_rest):
+    def augment(image, rng):
+        import keras  # noqa: F401
+
+        return image
+
+    expected = load_batch(request_for(filenames)).images.tobytes()
+    with process_loader(augment, workers=2) as loader, pytest.warns(UserWarning) as caught:
+        for _ in range(3):
+            request = request_for(filenames, augment=augment)
+            assert loader.load(request).images.tobytes() == expected
+            assert wait_until(lambda: loader._pool is None)  # the next workers are new ones
+    [warning] = caught
+    for part in ("augment imports torch in each worker", "no GPU", "Rescaling", "numpy"):
+        assert part in str(warning.message)
+
+
+@needs_processes
+def test_no_library_is_warned_about_that_is_not_there(filenames):
+    request = request_for(filenames, augment=mirror_and_brighten)
+    with warnings.catch_warnings(), process_loader(mirror_and_brighten) as loader:
+        warnings.simplefilter("error")
+        assert loader.load(request).heavy_library is None
 
 
 # ---- what is sent --------------------------------------------------------------------------------

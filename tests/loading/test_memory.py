@@ -369,6 +369,22 @@ def test_who_maps_the_file_writes_to_the_batch():
     assert shared.lend(offsets[1], 0, (100,), "uint8").tolist() == list(range(100))
 
 
+@settings(max_examples=30, deadline=None)
+@given(slots=st.integers(1, 3), slot_bytes=st.integers(1, 9000), users=st.integers(1, 1000))
+def test_each_user_has_a_number_outside_the_slots(slots, slot_bytes, users):
+    shared = SharedMemory(slots, slot_bytes, users)
+    other = mmap.mmap(shared.file.fileno(), 0)
+    for user in range(users):
+        shared.positions[user] = user + 1
+    batches = [shared.lend(shared.take(0), 0, (slot_bytes,), "uint8") for _ in range(slots)]
+    for batch in batches:
+        batch[...] = 255
+    for user in (0, users // 2, users - 1):
+        place = shared.place(user)
+        assert memoryview(other)[place : place + memory.NUMBER_BYTES].cast("q")[0] == user + 1
+    assert shared.positions.tolist() == list(range(1, users + 1))
+
+
 def test_a_batch_outlives_close_and_the_file_does_not():
     shared = SharedMemory(2, 100, users=1)
     batch = shared.lend(shared.take(0), 0, (100,), "uint8")

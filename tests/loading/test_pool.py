@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import cloudpickle
 import numpy as np
@@ -322,10 +323,80 @@ def test_when_no_worker_is_free_in_time_it_is_a_timeout(pictures, tmp_path):
         first = thread.submit(pool.load, request_for(pictures[:5]), 60)
         assert wait_until(lambda: first.running())
         time.sleep(0.3)
-        with pytest.raises(TimeoutError, match="no worker process was free"):
+        with pytest.raises(TimeoutError, match="No worker process was free"):
             pool.load(request_for(pictures[:5]), 0.2)
         (tmp_path / "go").touch()
         assert len(first.result(60).images) == 5
+
+
+def sticking_at(position, flag):
+    """An augment that stops its process at a file of the batch, once, if there is `flag`."""
+
+    def augment(image, rng):
+        if flag.exists() and rng.random() == np.random.default_rng(SEEDS[position]).random():
+            flag.unlink()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return image
+
+    return augment
+
+
+@pytest.mark.parametrize("by_value", [False, True], ids=["in memory", "by value"])
+@pytest.mark.parametrize("start_method", ["fork", "exec"])
+def test_a_timeout_names_the_file_that_its_worker_was_at(
+    pictures, tmp_path, monkeypatch, start_method, by_value
+):
+    monkeypatch.setattr(pools, "START_METHOD", start_method)
+    flag = tmp_path / "stick"
+    with pool_of(2, slots=1, augment=sticking_at(3, flag)) as pool:
+        held = pool.load(request_for(pictures[:3]), 60) if by_value else None
+        for names in (pictures[:6], pictures[9:15]):
+            flag.touch()
+            with pytest.raises(TimeoutError) as caught:
+                pool.load(request_for(names), 3)
+            size = f"{Path(names[3]).stat().st_size:,} bytes"
+            assert str(caught.value) == f"The worker was at {names[3]} ({size})."
+            assert_loads(pool, pictures[:5])
+        del held
+
+
+def test_a_timeout_names_a_file_that_does_not_come(pictures, tmp_path):
+    os.mkfifo(tmp_path / "slow.jpg")  # to open it for reading is to wait for somebody who writes
+    with pool_of() as pool:
+        pool.load(request_for(pictures[:5]), 60)
+        with pytest.raises(TimeoutError, match=r"The worker was at slow.jpg \(0 bytes\)"):
+            pool.load(request_for([*pictures[:5], "slow.jpg"], folder=str(tmp_path)), 2)
+
+
+def test_a_timeout_of_a_worker_that_had_not_begun_names_no_file(pictures):
+    with pool_of(augment=pid_of_worker) as pool:
+        first = worker_of(pool, pictures[:3])
+        os.kill(first, signal.SIGSTOP)
+        with pytest.raises(TimeoutError, match="had not come to its first file") as caught:
+            pool.load(request_for(pictures[:5]), 1)
+    assert not any(name in str(caught.value) for name in pictures)
+
+
+def test_without_shared_memory_a_timeout_names_no_file(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(pools.SharedMemory, "__init__", no_memory)
+    flag = tmp_path / "stick"
+    with pytest.warns(UserWarning), pool_of(augment=sticking_at(3, flag)) as pool:
+        pool.load(request_for(pictures[:5]), 60)
+        flag.touch()
+        with pytest.raises(TimeoutError) as caught:
+            pool.load(request_for(pictures[:5]), 2)
+    assert str(caught.value) == ""
+
+
+def test_a_worker_sees_no_gpu(pictures, monkeypatch):
+    def look(image, rng):
+        raise RuntimeError(repr([os.environ.get(name) for name in names]))
+
+    names = ["CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"]
+    monkeypatch.setenv(names[0], "3")
+    with pool_of(augment=look) as pool, pytest.raises(RuntimeError, match="'-1', '-1'"):
+        pool.load(request_for(pictures[:1]), 60)
+    assert os.environ[names[0]] == "3" and names[1] not in os.environ
 
 
 def test_a_reply_that_was_not_taken_never_meets_the_next_request(pictures, monkeypatch):

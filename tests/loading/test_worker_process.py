@@ -19,7 +19,8 @@ import psutil
 import pytest
 from conftest import is_alive, wait_until
 
-from helpers.images.batches import AugmentError, BatchRequest, LoadedBatch, load_batch
+from helpers.images.augmenting import AugmentError
+from helpers.images.batches import BatchRequest, LoadedBatch, load_batch
 from helpers.images.reading import ImageError
 from helpers.loading.worker_process import run_worker
 
@@ -47,7 +48,7 @@ class Channel:
         connection.settimeout(60)
         self.connection = connection
         self.replies = connection.makefile("rb")
-        connection.sendall(pickle.dumps(augment and cloudpickle.dumps(augment)))
+        connection.sendall(pickle.dumps((augment and cloudpickle.dumps(augment), None)))
 
     def ask(self, request, offset=None):
         self.connection.sendall(pickle.dumps((offset, request)))

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import psutil
 import pytest
+import tensorflow as tf
 from conftest import child, wait_until
 from watched import (
     HOW,
@@ -108,6 +109,28 @@ def test_weights_and_losses_are_the_same_with_and_without(pictures, how, compile
     assert losses == watched_losses
     assert all(map(np.array_equal, weights, watched_weights))
     assert len(losses["loss"]) == 3 and losses["loss"][0] != losses["loss"][2]
+
+
+def convolution():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((24, 24, 3)), keras.layers.Conv2D(16, 3, padding="same")])
+    for layer in (keras.layers.Conv2D(16, 3), keras.layers.GlobalAveragePooling2D()):
+        model.add(layer)
+    model.compile("adam", "mse")
+    return model
+
+
+def test_weights_of_convolutions_are_those_of_train_on_batch(pictures):
+    generator = MY_Generator(pictures, np.zeros((70, 16)), 10, image_size=(24, 24))
+    watched, plain, by_hand = convolution(), convolution(), convolution()
+    with Timeline(generator, watched):
+        losses = watched.fit(generator, epochs=2, shuffle=False, verbose=0).history["loss"]
+    for _ in range(2):
+        for images, labels in generator:
+            by_hand.train_on_batch(tf.constant(images), tf.constant(labels))
+    assert all(map(np.array_equal, watched.get_weights(), by_hand.get_weights()))
+    plain_losses = plain.fit(generator, epochs=2, shuffle=False, verbose=0).history["loss"]
+    np.testing.assert_allclose(losses, plain_losses, rtol=1e-6)
 
 
 def test_the_same_batches_arrive(pictures):
