@@ -111,8 +111,7 @@ def test_the_same_bytes_as_here(client, files, broken_file, dtype, augmented):
     there = Generator(files, range(61), **options, executor=client.get_executor(), workers=2)
     with pytest.warns(UserWarning, match="1 of 61 files could not be read"):
         model = fit(there)
-    # Keras ends an epoch that never began, before the first.
-    batches = [here.batch(1, index) for index in range(len(here))]
+    batches = [here.batch(0, index) for index in range(len(here))]
     expected = {label: image for batch in batches for image, label in zip(*batch, strict=True)}
     assert sorted(model.labels) == sorted(expected) == [n for n in range(61) if n != 20]
     for label, image in zip(model.labels, model.images, strict=True):
@@ -170,7 +169,7 @@ def test_a_broken_picture_is_named_and_mending_it_is_enough(client, files, tmp_p
     generator = Generator(
         [*files[:7], str(broken)], range(8), executor=client.get_executor(), workers=2
     )
-    with pytest.raises(Exception, match=r"broken\.png: is damaged, cut off or no picture"):
+    with pytest.raises(Exception, match=r"broken\.png: is no picture"):
         fit(generator)
     with pytest.raises(ImageError) as kept:  # Dask keeps an error as long as its user does
         generator[0]
