@@ -43,7 +43,8 @@ class MY_Generator(keras.utils.PyDataset):
         strings (of the type `numpy.dtypes.StringDType`, or of fixed width), and the names of
         `helpers.load_pack`. Leave such an array as it is.
     labels : sequence
-        A label for each file: an array of shape (files,) or (files, ...).
+        Numbers, none missing, for each file: an array of shape (files,) or (files, ...). It is
+        copied; a `numpy.memmap` is not, and is not searched for NaN.
     batch_size : int
         Images in a batch; the last one of an epoch may have fewer.
     image_size : tuple of int
@@ -61,7 +62,9 @@ class MY_Generator(keras.utils.PyDataset):
     augment : callable, optional
         ``augment(image, rng)`` gets each resized image, of shape (height, width, 3), and a
         `numpy.random.Generator` that depends on (seed, epoch, sample) only; it returns an
-        image of the same shape and kind, and may change the one it got.
+        image of the same shape and kind, and may change the one it got. If it draws from
+        `random` or `numpy.random` instead, as older code does, these are seeded likewise for
+        each call, and put back (unless it drew nothing in its first 100 calls).
     on_error : {"raise", "skip"}
         What to do with a file that cannot be read: raise `helpers.ImageError`, or leave it
         out. Files left out are listed in `skipped` and warned about once an epoch. (A batch
@@ -198,8 +201,9 @@ class MY_Generator(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `index` of the current epoch."""
         index = arguments.whole_number("index", index, at_least=-sys.maxsize)
+        batch = self.batch(self.epoch, index + self._first_batch if index >= 0 else index)
         self._pass.ask(index % len(self))
-        return self.batch(self.epoch, index + self._first_batch if index >= 0 else index)
+        return batch
 
     def on_epoch_begin(self) -> None:
         """Note that an epoch began; Keras calls this."""

@@ -88,11 +88,8 @@ class LoadedBatch(NamedTuple):
 class Watch:
     """Looks on while a batch is made. This one does nothing; worker processes have another."""
 
-    def at(self, position: int) -> None:
-        """Note at which of the request's files the work is."""
-
-    def listen(self) -> None:
-        """Listen to what the libraries say that decode pictures."""
+    def begin(self, position: int) -> None:
+        """Note at which of the request's files the work is, and listen to what decoders say."""
 
     def heard(self) -> Sequence[str]:
         """Return the lines that came since it was last asked for them."""
@@ -245,20 +242,28 @@ class _Work:
     def _file_pictures(self, open_packs: packs.OpenPacks) -> Iterator[np.ndarray | ImageError]:
         """Each picture, or the error that it gives: to raise it here would be the end."""
         image: np.ndarray | ImageError
-        for position, filename in enumerate(self.request.filenames):
-            self.watch.at(position)
+        request, watch, laps = self.request, self.watch, self.laps
+        for position, filename in enumerate(request.filenames):
+            watch.begin(position)
             try:
                 if packs.is_packed(filename):
                     image = read_packed(filename, open_packs)
-                    self.laps.end("read")
+                    laps.end("read")
                 else:
-                    data = file_content(filename, self.request.folder)
-                    self.laps.end("read")
-                    image = self._decoded(data, filename)
-                    self.laps.end("decode")
+                    data = file_content(filename, request.folder)
+                    laps.end("read")
+                    image, doubt = decode(data, filename, request.max_pixels)
+                    if (lines := watch.heard()) or doubt:
+                        self._suspect(filename, lines, doubt)
+                    laps.end("decode")
             except ImageError as error:
+                watch.heard()  # of a file that is refused nobody needs the lines
                 image = error
             yield image
+
+    def _suspect(self, filename: str, lines: Sequence[str], doubt: str | None) -> None:
+        remarks = [*lines, doubt] if doubt else lines
+        self.suspects += [(filename, remark) for remark in remarks]
 
     def _packed_pictures(
         self, names: packs.PackedNames, open_packs: packs.OpenPacks
@@ -267,24 +272,13 @@ class _Work:
         image: np.ndarray | ImageError
         pack = open_packs.pack(names.path)
         for position, row in enumerate(names.rows.tolist()):
-            self.watch.at(position)
+            self.watch.begin(position)
             try:
                 image = pack.read(*row)
                 self.laps.end("read")
             except packs.PackError as error:
                 image = ImageError(names[position], str(error))
             yield image
-
-    def _decoded(self, data: bytes, filename: str) -> np.ndarray:
-        self.watch.listen()
-        try:
-            image, doubt = decode(data, filename, self.request.max_pixels)
-        finally:
-            remarks = self.watch.heard()  # of a file that is refused nobody needs them
-        if doubt is not None:
-            remarks = [*remarks, doubt]
-        self.suspects += [(filename, remark) for remark in remarks]
-        return image
 
     def write_row(self, row: np.ndarray, image: np.ndarray, position: int) -> None:
         """Write a picture to a row of a batch, as the model is to get it."""

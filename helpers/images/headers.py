@@ -12,7 +12,8 @@ from helpers.images import jpeg
 from helpers.images.orientation import UPRIGHT, of_metadata
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
-PNG_TEXTS = (b"iTXt", b"tEXt", b"zTXt")
+PNG_HEADER_END = 33  # the header comes first, and is always as long
+PNG_NOTES, ANIMATION = frozenset([b"eXIf", b"iTXt", b"tEXt", b"zTXt"]), b"acTL"
 XMP_KEY = b"XML:com.adobe.xmp\0"
 RAW_EXIF = b"Raw profile type exif\0"  # how Exif was kept in PNG before it had a place there
 MOST_TEXT = 1 << 20  # bytes; no picture's metadata are longer
@@ -30,12 +31,15 @@ class Header(NamedTuple):
         How it is to be turned, as Exif numbers it.
     is_plain : bool
         Whether OpenCV reads it right; if not, it is left to Pillow.
+    has_16_bits : bool
+        Whether it is a PNG with 16 bits a value.
     """
 
     width: int
     height: int
     orientation: int = UPRIGHT
     is_plain: bool = True
+    has_16_bits: bool = False
 
 
 def read_header(data: bytes) -> Header | None:
@@ -70,9 +74,12 @@ def read_header(data: bytes) -> Header | None:
     return None
 
 
-def has_16_bits(data: bytes) -> bool:
-    """Say whether a file is a PNG with 16 bits a value."""
-    return data[24:25] == b"\x10" and data.startswith(PNG_START)
+def check_claim(width: int, height: int, max_pixels: int) -> None:
+    """Refuse a picture that claims more pixels than are allowed; ValueError."""
+    if width * height > max_pixels:
+        raise ValueError(
+            f"claims {width} × {height} pixels, more than the {max_pixels:,} allowed (max_pixels)"
+        )
 
 
 def _header_of_png(data: bytes) -> Header:
@@ -82,26 +89,26 @@ def _header_of_png(data: bytes) -> Header:
     before it looks for the content; so a chunk that is longer than the file is an error.
     """
     width, height = struct.unpack_from(">II", data, 16)
-    position = len(PNG_START)
+    position = PNG_HEADER_END
     exif = xmp = b""
     is_plain = True
     while (name := data[position + 4 : position + 8]) != b"IEND":
         if not name:
             raise ValueError("it has no end")
         end = position + 8 + int.from_bytes(data[position : position + 4])
-        if name == b"eXIf":
-            exif = data[position + 8 : end]
-        elif name in PNG_TEXTS:
-            exif, xmp = _metadata_of_text(data[position + 8 : end], exif, xmp)
-        elif name == b"acTL":  # an animation, of which the first picture may be no part
+        if name in PNG_NOTES:
+            exif, xmp = _metadata_of_chunk(name, data[position + 8 : end], exif, xmp)
+        elif name == ANIMATION:  # of which the first picture may be no part
             is_plain = False
         position = end + 4
     orientation = of_metadata(exif, xmp) if exif or xmp else UPRIGHT
-    return Header(width, height, orientation, is_plain)
+    return Header(width, height, orientation, is_plain, data[24] == 16)
 
 
-def _metadata_of_text(content: bytes, exif: bytes, xmp: bytes) -> tuple[bytes, bytes]:
-    if content.startswith(XMP_KEY):
+def _metadata_of_chunk(name: bytes, content: bytes, exif: bytes, xmp: bytes) -> tuple[bytes, bytes]:
+    if name == b"eXIf":
+        exif = content
+    elif content.startswith(XMP_KEY):
         is_compressed, text = content[len(XMP_KEY)], content[len(XMP_KEY) + 2 :].split(b"\0", 2)[2]
         xmp = _inflated(text) if is_compressed else text
     elif content.startswith(RAW_EXIF) and not exif:

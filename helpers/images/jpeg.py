@@ -8,15 +8,19 @@ compressed pixels, in which FF stands before 00, to mean FF, and before restart 
 
 import contextlib
 import re
+import struct
 
 import numpy as np
 
 from helpers.images.orientation import EXIF_START, UPRIGHT, of_metadata
 
-START, SCAN, END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+START, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
+SIZE = struct.Struct(">HH")
 XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
 MARKER = re.compile(rb"\xff[\x01-\xfe]")
 MARKER_HERE = re.compile(rb"\xff+[\x01-\xfe]")  # FF may be repeated
+SCAN = re.compile(rb"\xff\xda")  # quicker than bytes.find
+PIXELS_AND_END = re.compile(rb"[^\xff]*+(?:\xff\x00[^\xff]*+)*+\xff\xd9\Z")
 SCAN_START, END, RESTART_INTERVAL, APPLICATION_1 = 0xDA, 0xD9, 0xDD, 0xE1
 RESTARTS = range(0xD0, 0xD8)
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -31,24 +35,21 @@ def read_header(data: bytes) -> tuple[int, int, int]:
 
     Raises
     ------
-    ValueError, IndexError
+    ValueError, IndexError, struct.error
         If there are none.
     """
-    position, orientation = 2, UPRIGHT
+    position = 2
     exif = xmp = b""
     while True:
         position = data.index(b"\xff", position) + 1  # what stands between segments is skipped
         kind = data[position]
         if kind in FRAMES:
-            if exif or xmp:
-                orientation = of_metadata(exif, xmp)
-            height = int.from_bytes(data[position + 4 : position + 6])
-            width = int.from_bytes(data[position + 6 : position + 8])
-            return width, height, orientation
+            height, width = SIZE.unpack_from(data, position + 4)
+            return width, height, of_metadata(exif, xmp) if exif or xmp else UPRIGHT
         if kind == SCAN_START:
             raise ValueError("it has pixels and no size")
         if kind not in WITHOUT_LENGTH:
-            end = _end_of_segment(data, position + 1)
+            end = position + 1 + (data[position + 1] << 8 | data[position + 2])
             if kind == APPLICATION_1:
                 content = data[position + 3 : end]
                 if content.startswith(EXIF_START):
@@ -56,6 +57,19 @@ def read_header(data: bytes) -> tuple[int, int, int]:
                 elif content.startswith(XMP_START):
                     xmp = xmp or content
             position = end
+
+
+def is_one_scan(data: bytes) -> bool:
+    """Whether all is pixels from the first scan to the end, as in most files: a quick look."""
+    scan_start = SCAN.search(data)
+    if not scan_start:
+        return False
+    if len(data) < LONG:
+        return PIXELS_AND_END.match(data, scan_start.end()) is not None
+    if not data.endswith(END_OF_IMAGE):
+        return False
+    scan = np.frombuffer(data, np.uint8)[scan_start.end() : -2]
+    return not np.any((scan[:-1] == 0xFF) & (scan[1:] != 0))
 
 
 def check_scans(data: bytes) -> None:
@@ -72,21 +86,8 @@ def check_scans(data: bytes) -> None:
         If pixels are surely wrong; the message says why. A file that ends too early is the
         decoder's to refuse.
     """
-    if not _is_one_scan(data):
-        with contextlib.suppress(IndexError):  # the file ends too early
-            _check_each_segment(data)
-
-
-def _is_one_scan(data: bytes) -> bool:
-    """Whether all is pixels from the first scan on, as in most files: a quick look."""
-    start = data.find(SCAN)
-    if start < 0 or not data.endswith(END_OF_IMAGE):
-        return False
-    if len(data) < LONG:
-        marker = MARKER.search(data, start + 2)
-        return marker is not None and marker.end() == len(data)
-    scan = np.frombuffer(data, np.uint8)[start + 2 : -2]
-    return not np.any((scan[:-1] == 0xFF) & (scan[1:] != 0))
+    with contextlib.suppress(IndexError):  # the file ends too early
+        _check_each_segment(data)
 
 
 def _check_each_segment(data: bytes) -> None:

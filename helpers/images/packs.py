@@ -253,7 +253,10 @@ class OpenPacks:
 
 def _open(file: Path) -> io.FileIO:
     try:
-        return try_again(lambda: file.open("rb", buffering=0))
+        try:
+            return file.open("rb", 0)
+        except OSError as error:
+            return try_again(error, file.open, "rb", 0)
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise PackError(f"{file} cannot be opened ({reason})") from error
@@ -268,4 +271,7 @@ _read_once = getattr(os, "pread", _seek_and_read)  # Windows has no pread
 
 
 def _read_at(descriptor: int, size: int, start: int) -> bytes:
-    return try_again(_read_once, descriptor, size, start)
+    try:
+        return _read_once(descriptor, size, start)
+    except OSError as error:
+        return try_again(error, _read_once, descriptor, size, start)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from helpers.images import tiff
+from helpers.images.headers import check_claim
 from helpers.images.opencv import cv2
 from helpers.images.orientation import ORIENTATION, UPRIGHT, upright
 
@@ -32,9 +33,8 @@ READERS = {
 """By a file's first bytes. The readers are called by name: `PIL.Image.open` has a limit of pixels
 that holds for the whole program."""
 BIG_TIFF = 43  # the format's number, with places of 64 bits; 42 stands for those of 32
-_LIFTING = threading.Lock()  # one thread at a time puts back what it found
-SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
-EIGHT_BITS = (
+SIXTEEN_BITS = {"I;16", "I;16B", "I;16L", "I;16N"}
+EIGHT_BITS = {
     "1",
     "L",
     "LA",
@@ -45,11 +45,12 @@ EIGHT_BITS = (
     "RGBA",
     "RGBX",
     "RGBa",
-    "CMYK",
     "YCbCr",
+    "CMYK",
     "LAB",
-)
+}
 
+_LIFTING = threading.Lock()  # one thread at a time puts back what it found
 
 # It warns of damaged tags, and names no file; where pixels are concerned, an error follows.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
@@ -68,7 +69,7 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
     check_claim(width, height, max_pixels)
     tags = getattr(picture, "tag_v2", {})
     tiff.check_values(tags)
-    if picture.mode not in (*EIGHT_BITS, *SIXTEEN_BITS) and picture.format != "PPM":
+    if picture.mode not in EIGHT_BITS | SIXTEEN_BITS and picture.format != "PPM":
         raise ValueError(f"holds values of Pillow's mode {picture.mode!r}, which is not read here")
     if tiff.is_misread_by_pillow(tags):
         return _read_by_opencv(data, tags)
@@ -82,14 +83,6 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
             f"is damaged, cut off or of a kind that is not read here ({error}; {len(data):,} bytes)"
         ) from error
     return upright(_as_rgb(picture, tags), orientation)
-
-
-def check_claim(width: int, height: int, max_pixels: int) -> None:
-    """Refuse a picture that claims more pixels than are allowed; ValueError."""
-    if width * height > max_pixels:
-        raise ValueError(
-            f"claims {width} × {height} pixels, more than the {max_pixels:,} allowed (max_pixels)"
-        )
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import numpy as np
 
 from helpers.images import MAX_PIXELS, jpeg, packs, pillow
 from helpers.images.disk import try_again
-from helpers.images.headers import has_16_bits, read_header
+from helpers.images.headers import check_claim, read_header
 from helpers.images.opencv import cv2
 from helpers.images.orientation import upright
 
@@ -45,10 +45,11 @@ def printable(text: str) -> str:
 def read_image(filename: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read any picture as 8-bit RGB.
 
-    Grey, palette, 1-bit, 16-bit and CMYK pictures are converted, and transparency is dropped, as
-    ``keras.utils.load_img`` does it; of an animation the first picture is taken. A picture is
-    turned as its camera noted it (in Exif or XMP), as `PIL.ImageOps.exif_transpose` does it.
-    ``load_img`` and ``tf.io.decode_image`` do not turn JPEG, PNG and WebP pictures.
+    Grey, palette, 1-bit and CMYK pictures are converted, and transparency is dropped, as
+    ``keras.utils.load_img`` does it; of an animation the first picture is taken. Of 16 bits the
+    upper 8 are kept, as by ``tf.io.decode_image`` (``load_img`` makes grey above 255 white). A
+    picture is turned as its camera noted it (in Exif or XMP), as `PIL.ImageOps.exif_transpose`
+    does it; ``load_img`` turns TIFF only, and ``tf.io.decode_image`` nothing.
 
     A file that is damaged is refused where that can be known. It cannot, where a format keeps no
     checksum and the damaged bytes are legal: in the pixels of BMP, GIF, WebP and JPEG files, and
@@ -108,7 +109,11 @@ def file_content(filename: str, folder: str = "") -> bytes:
     """Read a file's bytes; ImageError if that cannot be done, or there are none."""
     try:
         # Python opens names in any script on every system; cv2.imread does not on Windows.
-        data = try_again(_read, os.path.join(folder, filename))  # noqa: PTH118 - see _read
+        path = os.path.join(folder, filename)  # noqa: PTH118 - pathlib costs 4 µs a file here
+        try:
+            data = _read(path)
+        except OSError as error:
+            data = try_again(error, _read, path)
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(filename, f"cannot be opened ({reason})") from error
@@ -118,7 +123,7 @@ def file_content(filename: str, folder: str = "") -> bytes:
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 4 µs a file here
+    with open(path, "rb") as file:  # noqa: PTH123 - as above
         return file.read()
 
 
@@ -151,17 +156,19 @@ def decode(
     try:
         header = read_header(data)
         if header is not None:
-            pillow.check_claim(header.width, header.height, max_pixels)
+            check_claim(header.width, header.height, max_pixels)
         if header is None or not header.is_plain or header.width * header.height > OPENCVS_LIMIT:
             image = pillow.decode(data, max_pixels)
             return image, _doubt_of_values(data, image)
-        doubt = _doubt_of_scans(data) if data.startswith(jpeg.START) else None
-        image = upright(_decode_plain(data), header.orientation)
+        doubt = None
+        if data.startswith(jpeg.START) and not jpeg.is_one_scan(data):
+            doubt = _doubt_of_scans(data)
+        image = _decode_plain(data)
+        if header.has_16_bits:
+            doubt = _doubt_of_values(data, image)
+        return upright(image, header.orientation), doubt
     except ValueError as error:
         raise ImageError(filename, str(error)) from error
-    if has_16_bits(data):
-        doubt = _doubt_of_values(data, image)
-    return image, doubt
 
 
 def _decode_plain(data: bytes) -> np.ndarray:

@@ -40,13 +40,10 @@ class WorkerWatch(Watch):
             self._file = file_without_name("messages")
             self._descriptor = self._file.fileno()
 
-    def at(self, position: int) -> None:
-        """Write it where the program sees it."""
+    def begin(self, position: int) -> None:
+        """Write the position where the program sees it; keep what is written to descriptor 2."""
         if self._position is not None:
             self._position[0] = position
-
-    def listen(self) -> None:
-        """Have kept what is written to descriptor 2."""
         if self._terminal is not None and not self._listens:
             os.dup2(self._descriptor, STDERR)
             self._listens = True

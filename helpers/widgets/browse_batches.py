@@ -68,7 +68,10 @@ def batch_pairs(
     """
     if _makes_batches_as(MY_Generator, generator):
         samples = itertools.islice(generator.preview(epoch, index), most)
-        pairs = [Pair(label, read_image(name), image) for name, image, label in samples]
+        pairs = [
+            Pair(label, read_image(name, generator.max_pixels), image)
+            for name, image, label in samples
+        ]
         if not pairs:
             raise ValueError(f"no file of batch {index} can be read")
         return pairs

@@ -137,11 +137,8 @@ class Listening(Watch):
     def __init__(self):
         self.told = []
 
-    def at(self, position):
+    def begin(self, position):
         self.told.append(position)
-
-    def listen(self):
-        self.told.append("listen")
 
     def heard(self):
         self.told.append("heard")
@@ -165,7 +162,7 @@ def test_a_watch_is_told_where_the_work_is(pictures):
         request = BatchRequest(pictures[:2], SIZE, augment=augment, seeds=[(0,)] * 2)
         suspects = load_batch(request, watch=watch).suspects
         after_each = ["stop"] if augment else []  # what augment says is not about the file
-        one, two = ([number, "listen", "heard", *after_each] for number in range(2))
+        one, two = ([number, "heard", *after_each] for number in range(2))
         assert watch.told == [*one, *two, "stop"]
         remarks = [(pictures[0], "a remark"), (pictures[1], "a remark"), (pictures[1], "another")]
         assert suspects == tuple(remarks)
@@ -175,7 +172,7 @@ def test_nobody_listens_after_an_error(pictures, broken):
     watch = Listening()
     with pytest.raises(ImageError):
         load_batch(BatchRequest([pictures[0], broken], SIZE), watch=watch)
-    assert watch.told == [0, "listen", "heard", 1, "listen", "heard", "stop"]
+    assert watch.told == [0, "heard", 1, "heard", "stop"]
 
 
 def test_remarks_on_a_file_that_is_left_out_are_left_out(pictures, broken):

@@ -37,13 +37,14 @@ def test_a_disk_error_that_stays_is_an_error_that_names_the_file(monkeypatch):
         file_content(RAISES_EIO)
 
 
-def failing(error, times):
+def failing(name, times):
+    """A function that fails so often, and then reads; and when it was called."""
     calls = []
 
     def read():
         calls.append(time.monotonic())
         if len(calls) <= times:
-            raise error
+            raise OSError(getattr(errno, name), name)
         return "read"
 
     return read, calls
@@ -52,18 +53,24 @@ def failing(error, times):
 @pytest.mark.parametrize("name", ["EIO", "ESTALE", "ETIMEDOUT", "EINTR"])
 def test_what_may_pass_is_tried_again_after_pauses_that_grow(monkeypatch, name):
     monkeypatch.setattr(disk, "PAUSES", (0.02, 0.1))
-    read, calls = failing(OSError(getattr(errno, name), name), 2)
-    assert disk.try_again(read) == "read"
-    assert calls[1] - calls[0] >= 0.02 and calls[2] - calls[1] >= 0.1
-    read, calls = failing(OSError(getattr(errno, name), name), 9)
+    error = OSError(getattr(errno, name), name)
+    read, calls = failing(name, 1)
+    start = time.monotonic()
+    assert disk.try_again(error, read) == "read"
+    assert calls[0] - start >= 0.02 and calls[1] - calls[0] >= 0.1
+    read, calls = failing(name, 9)
     with pytest.raises(OSError, match=name):
-        disk.try_again(read)
-    assert len(calls) == 3
+        disk.try_again(error, read)
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("name", ["ENOENT", "EACCES", "ENOTDIR", "EISDIR"])
 def test_what_does_not_pass_is_not_tried_again(name):
-    read, calls = failing(OSError(getattr(errno, name), name), 1)
+    read, calls = failing(name, 0)
     with pytest.raises(OSError, match=name):
-        disk.try_again(read)
+        disk.try_again(OSError(getattr(errno, name), name), read)
+    assert calls == []
+    read, calls = failing(name, 9)
+    with pytest.raises(OSError, match=name):
+        disk.try_again(OSError(errno.EIO, "EIO"), read)
     assert len(calls) == 1

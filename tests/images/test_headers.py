@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers.images.headers import Header, has_16_bits, read_header
+from helpers.images.headers import Header, read_header
 
 
 def encoded(kind, width, height, **options):
@@ -82,6 +82,5 @@ def test_only_animations_among_png_are_left_to_pillow():
 
 def test_which_png_has_16_bits():
     deep = encode(Image.fromarray(np.zeros((3, 4), np.uint16)), "PNG")
-    assert has_16_bits(deep)
-    assert not has_16_bits(FORMATS["PNG"])
-    assert not has_16_bits(b"GIF89a" + bytes(18) + b"\x10")
+    assert read_header(deep).has_16_bits
+    assert not read_header(FORMATS["PNG"]).has_16_bits

@@ -9,8 +9,10 @@ import zlib
 from pathlib import Path
 
 import cv2
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tifffile
 from drawn import (
     COLOUR,
@@ -183,6 +185,39 @@ def test_the_content_decides_not_the_ending(save, name):
     expected = read_image(save(FORMATS[name]))
     for ending in ("txt", "jpg", "png", "tif"):
         assert_same_picture(read_image(save(FORMATS[name], f"picture.{ending}")), expected)
+
+
+def as_keras(filename):
+    return np.asarray(keras.utils.load_img(filename))
+
+
+def test_where_keras_and_tensorflow_read_otherwise(save):
+    """The table in helpers/README.md."""
+    note = Image.Exif()
+    note[0x0112] = 6
+    for format in ("JPEG", "PNG", "WebP", "TIFF"):
+        data = encode(COLOUR, format, exif=note)
+        filename = save(data)
+        assert read_image(filename).shape == (WIDTH, HEIGHT, 3)
+        assert as_keras(filename).shape[0] == (WIDTH if format == "TIFF" else HEIGHT)
+        if format != "TIFF":
+            by_tensorflow = tf.io.decode_image(data, channels=3, expand_animations=False)
+            assert by_tensorflow.shape[0] == HEIGHT
+    grey = cv2.imencode(".png", np.full((3, 4), 300 << 4, np.uint16))[1].tobytes()
+    filename = save(grey)
+    with pytest.warns(UserWarning, match="nearly black"):
+        assert (read_image(filename) == 300 >> 4).all()
+    assert (as_keras(filename) == 255).all()
+    assert (tf.io.decode_image(grey, channels=3).numpy() == 300 >> 4).all()
+    for value in (-5, 300):
+        for dtype in (np.int16, np.float32):
+            file = io.BytesIO()
+            tifffile.imwrite(file, np.full((3, 4), value, dtype))
+            filename = save(file.getvalue())
+            refused(filename)
+            assert (as_keras(filename) == np.clip(value, 0, 255)).all()
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                tf.io.decode_image(file.getvalue())
 
 
 # ---- read_image: what is no picture --------------------------------------------------------------
