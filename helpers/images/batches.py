@@ -129,13 +129,14 @@ def load_batch(
     if images is None:
         images = aligned_empty(request.shape, request.dtype)
     work = _Work(request, watch)
+    positions = work.positions
     try:
         for position, image in work.pictures():
-            work.write_row(images[len(work.positions)], image, position)
-            work.positions.append(position)
+            work.write_row(images[len(positions)], image, position)
+            positions.append(position)
     finally:
         work.watch.stop_listening()
-    return work.loaded(images[: len(work.positions)])
+    return work.loaded(images[: len(positions)])
 
 
 def load_smallest(request: BatchRequest) -> bytes:

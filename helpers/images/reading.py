@@ -9,7 +9,7 @@ from helpers.images import MAX_PIXELS, jpeg, packs, pillow
 from helpers.images.disk import try_again
 from helpers.images.headers import check_claim, read_header
 from helpers.images.opencv import cv2
-from helpers.images.orientation import upright
+from helpers.images.orientation import UPRIGHT, upright
 
 AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 OPENCVS_LIMIT = 1 << 30  # pixels; it can only be set before OpenCV is loaded
@@ -155,18 +155,19 @@ def decode(
     """
     try:
         header = read_header(data)
-        if header is not None:
-            check_claim(header.width, header.height, max_pixels)
-        if header is None or not header.is_plain or header.width * header.height > OPENCVS_LIMIT:
-            image = pillow.decode(data, max_pixels)
-            return image, _doubt_of_values(data, image)
+        if header is None:
+            return _decode_by_pillow(data, max_pixels)
+        width, height, orientation, is_plain, has_16_bits = header
+        check_claim(width, height, max_pixels)
+        if not is_plain or width * height > OPENCVS_LIMIT:
+            return _decode_by_pillow(data, max_pixels)
         doubt = None
         if data.startswith(jpeg.START) and not jpeg.is_one_scan(data):
             doubt = _doubt_of_scans(data)
         image = _decode_plain(data)
-        if header.has_16_bits:
+        if has_16_bits:
             doubt = _doubt_of_values(data, image)
-        return upright(image, header.orientation), doubt
+        return (image if orientation == UPRIGHT else upright(image, orientation)), doubt
     except ValueError as error:
         raise ImageError(filename, str(error)) from error
 
@@ -181,6 +182,11 @@ def _decode_plain(data: bytes) -> np.ndarray:
             f"is damaged, cut off or no picture that OpenCV knows ({len(data):,} bytes)"
         )
     return image
+
+
+def _decode_by_pillow(data: bytes, max_pixels: int) -> tuple[np.ndarray, str | None]:
+    image = pillow.decode(data, max_pixels)
+    return image, _doubt_of_values(data, image)
 
 
 def _doubt_of_scans(data: bytes) -> str | None:
