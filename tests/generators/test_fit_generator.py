@@ -108,6 +108,17 @@ def test_initial_epoch_goes_on_with_the_stream(pictures):
     assert labels_of(epochs[1]) == [[2, 3], [4, 5], [6, 7]]
 
 
+@pytest.mark.parametrize(
+    ("steps", "epochs", "passes"), [(3, 4, 2), (6, 2, 2), (4, 2, 2), (2, 2, 1)]
+)
+def test_the_next_call_goes_on_with_the_next_order(pictures, steps, epochs, passes):
+    generator = Generator(pictures[:22], range(22), 4, shuffle=True)
+    for call in (1, 2):
+        batches = fit_as_the_article(generator, steps_per_epoch=steps, epochs=epochs)
+        assert batches[0][0] == note(*generator.batch((call - 1) * passes, 0))
+        assert generator.epoch == call * passes
+
+
 def test_without_steps_an_epoch_is_the_whole_generator(pictures):
     generator = Generator(pictures[:7], range(7), 3)
     epochs = fit_as_the_article(
