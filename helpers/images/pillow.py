@@ -56,8 +56,15 @@ _LIFTING = threading.Lock()  # one thread at a time puts back what it found
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
-def decode(data: bytes, max_pixels: int) -> np.ndarray:
-    """Decode a file with Pillow: uint8 array of shape (height, width, 3).
+def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, bool]:
+    """Decode a file with Pillow.
+
+    Returns
+    -------
+    image : numpy.ndarray
+        uint8 array of shape (height, width, 3).
+    has_16_bits : bool
+        Whether the file has 16 bits a value.
 
     Raises
     ------
@@ -72,7 +79,7 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
     if picture.mode not in EIGHT_BITS | SIXTEEN_BITS and picture.format != "PPM":
         raise ValueError(f"holds values of Pillow's mode {picture.mode!r}, which is not read here")
     if tiff.is_misread_by_pillow(tags):
-        return _read_by_opencv(data, tags)
+        return _read_by_opencv(data, tags), True
     try:
         tiff.check_parts(tags, data)
         with _pillows_own_limit_lifted(picture.size):
@@ -82,7 +89,8 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
         raise ValueError(
             f"is damaged, cut off or of a kind that is not read here ({error}; {len(data):,} bytes)"
         ) from error
-    return upright(_as_rgb(picture, tags), orientation)
+    has_16_bits = picture.mode not in EIGHT_BITS or tags.get(tiff.BITS, (8,))[0] == 16
+    return upright(_as_rgb(picture, tags), orientation), has_16_bits
 
 
 @contextlib.contextmanager

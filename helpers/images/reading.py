@@ -185,8 +185,8 @@ def _decode_plain(data: bytes) -> np.ndarray:
 
 
 def _decode_by_pillow(data: bytes, max_pixels: int) -> tuple[np.ndarray, str | None]:
-    image = pillow.decode(data, max_pixels)
-    return image, _doubt_of_values(data, image)
+    image, has_16_bits = pillow.decode(data, max_pixels)
+    return image, _doubt_of_values(data, image) if has_16_bits else None
 
 
 def _doubt_of_scans(data: bytes) -> str | None:

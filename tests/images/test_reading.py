@@ -293,6 +293,20 @@ def test_a_cut_photograph_is_refused(scratch_file, format, share):
     refused(scratch_file)
 
 
+@pytest.mark.parametrize("name", ["PNG", "PNG palette"])
+def test_no_bit_of_a_png_changes_its_pixels_unnoticed(name):
+    expected = decode(FORMATS[name], "whole")[0]
+    for position in range(len(FORMATS[name])):
+        for bit in range(8):
+            changed = bytearray(FORMATS[name])
+            changed[position] ^= 1 << bit
+            try:
+                image, _ = decode(bytes(changed), "changed")
+            except ImageError:
+                continue
+            assert_same_picture(image, expected)
+
+
 STARTS = [data[:length] for data in FORMATS.values() for length in (2, 8, 16, 32)] + [
     b"", b"II*\0", b"MM\0*", b"II+\0", b"P6 ", b"P7\n", b"Pf\n", b"#?RADIANCE\n", b"Y\xa6j\x95",
     b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51", b"\0\0\0\x20ftypavif", b"<svg ", b"qoif",
