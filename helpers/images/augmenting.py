@@ -8,7 +8,10 @@ import weakref
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.random import get_bit_generator, set_bit_generator
+from numpy.random import (  # type: ignore[attr-defined]  # numpy's hints leave them out
+    get_bit_generator,
+    set_bit_generator,
+)
 
 from helpers.images.reading import printable
 
