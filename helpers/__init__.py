@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "datasets.folders": ["ImageFiles", "load_folder"],
         "datasets.sample": ["load_sample"],
+        "datasets.photographs": ["load_photographs"],
         "datasets.cifar10": ["load_cifar10"],
         "datasets.packing": ["pack"],
         "datasets.packed": ["load_pack", "verify_pack"],

@@ -10,6 +10,14 @@ from tqdm import tqdm
 from helpers.images.opencv import cv2
 
 DATA_DIR = Path(__file__).resolve().parents[2] / "data"
+ENCODINGS = {
+    # Level 1 of 9: as pictures this small hardly shrink further, it only saves time.
+    ".png": [cv2.IMWRITE_PNG_COMPRESSION, 1],
+    ".jpg": [
+        *(cv2.IMWRITE_JPEG_QUALITY, 90),
+        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
+    ],
+}
 
 
 def make_once(folder, make, is_whole, space):
@@ -58,14 +66,13 @@ def whole_or_absent(folder):
 
 
 def write_pictures(folder, pictures, total, description):
-    """Write (file name, RGB array) pairs below `folder` as PNG, but those that are there."""
+    """Write (file name, RGB array) pairs below `folder`, but those that are there."""
     for name, picture in tqdm(pictures, total=total, desc=description, unit="picture"):
         path = folder / name
         if not size_of(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)  # the order that OpenCV stores
-            # Level 1 of 9: as pictures this small hardly shrink further, it only saves time.
-            encoded = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+            encoded = cv2.imencode(path.suffix, bgr, ENCODINGS[path.suffix])[1]
             write_whole(path, encoded)
 
 

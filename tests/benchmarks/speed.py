@@ -80,7 +80,7 @@ def make_ways(files, folder, size):
             ways.constant, files, batches=batches, aligned=False
         ),
         FIT: fit(ways.constant, files, batches=batches),
-        LIMIT: lambda: measure_limit(files.filenames, size, CORES),
+        LIMIT: lambda: measure_limit(files.filenames, CORES, size),
     }
 
 
@@ -148,14 +148,26 @@ def goals(rates, size):
 WITH_GOALS = (ONE, PROCESSES, SIXTEEN, RECIPE, FIT, LIMIT)
 
 
-def print_goals(compared):
-    """Print a line for each goal."""
+def print_goals(compared, at_most=False):
+    """Print a line for each goal: what is to be reached, or not to be exceeded."""
+    words = "goal: at most" if at_most else "goal"
     for what, reached, goal in compared:
         if reached is None:
-            print(f"not measured  {what} (goal {goal:g})")
+            print(f"not measured  {what} ({words} {goal:g})")
         else:
-            verdict = "reached" if reached >= goal else "missed"
-            print(f"{verdict:12}  {what}: {reached:.2f} (goal {goal:g})")
+            good = reached <= goal if at_most else reached >= goal
+            print(f"{'reached' if good else 'missed':12}  {what}: {reached:.2f} ({words} {goal:g})")
+
+
+def print_versions():
+    """Print which libraries are compared."""
+    versions = []
+    for name in ("keras", "tensorflow", "torch", "grain"):
+        try:
+            versions.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            versions.append(f"{name} is not installed (pip install -r {REQUIREMENTS})")
+    print(", ".join(versions))
 
 
 def parse():
@@ -190,15 +202,9 @@ def main():
     files = files.shuffled().select(np.arange(options.images) % len(files.filenames))
     for filename in set(files.filenames):
         Path(filename).read_bytes()  # from here on, all are in the system's cache
-    versions = []
-    for name in ("keras", "tensorflow", "torch", "grain"):
-        try:
-            versions.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            versions.append(f"{name} is not installed (pip install -r {REQUIREMENTS})")
     kind = Path(files.filenames[0]).suffix
     print(f"{len(files.filenames):,} files ({kind}) at {SIZE[0]}×{SIZE[1]}, {CORES} cores")
-    print(", ".join(versions))
+    print_versions()
     with tempfile.TemporaryDirectory() as folder:
         link_into_folder(files, Path(folder))
         for size in options.batch_sizes:

@@ -10,7 +10,8 @@ import warnings
 import keras
 import numpy as np
 import tensorflow as tf
-from decoding import SIZE, Pictures, requests
+from absl import flags
+from decoding import SIZE, Pictures, load_here, requests
 
 from helpers import CIFAR10Sequence, MY_Generator
 from helpers.images.batches import aligned_empty, load_batch
@@ -22,10 +23,10 @@ def installed(package):
 
 
 @contextlib.contextmanager
-def my_generator(files, batch_size, **options):
+def my_generator(files, batch_size, image_size=SIZE, **options):
     """Yield this project's generator, and end its processes."""
-    generator = MY_Generator(files.filenames, files.labels, batch_size, image_size=SIZE, **options)
-    with generator:
+    options["image_size"] = image_size
+    with MY_Generator(files.filenames, files.labels, batch_size, **options) as generator:
         yield generator
 
 
@@ -55,7 +56,7 @@ def keras_pool(files, batch_size, workers):
     return contextlib.nullcontext(KerasPool(files, batch_size, workers))
 
 
-def tf_data(files, batch_size, resize_batches):
+def tf_data(files, batch_size, resize_batches=False, image_size=SIZE, antialias=False):
     """Read, decode, resize and batch as TensorFlow's guides do it, on all cores.
 
     "Vectorize mapping", says the one on performance: `resize_batches` resizes whole batches,
@@ -68,7 +69,7 @@ def tf_data(files, batch_size, resize_batches):
         return decode(tf.io.read_file(filename), channels=3), label
 
     def resize(images, labels):
-        return tf.image.resize(images, SIZE) / 255, labels
+        return tf.image.resize(images, image_size, antialias=antialias) / 255, labels
 
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE}
     dataset = tf.data.Dataset.from_tensor_slices((files.filenames, files.labels))
@@ -89,14 +90,13 @@ def from_directory(folder, batch_size):
 
 
 @contextlib.contextmanager
-def data_loader(files, batch_size, workers):
+def data_loader(files, batch_size, workers, load=load_here):
     """Yield PyTorch's DataLoader, whose workers live on from epoch to epoch."""
     from torch.utils.data import DataLoader
 
     warnings.filterwarnings("ignore", "This DataLoader will create 16 worker processes")
-    loader = DataLoader(
-        Pictures(files), batch_size, num_workers=workers, persistent_workers=workers > 0
-    )
+    pictures = Pictures(files, load)
+    loader = DataLoader(pictures, batch_size, num_workers=workers, persistent_workers=workers > 0)
     try:
         yield loader
     finally:
@@ -122,11 +122,13 @@ class Endless(keras.utils.PyDataset):
 
 
 @contextlib.contextmanager
-def grain(files, batch_size, threads=1, processes=0):
+def grain(files, batch_size, threads=1, processes=0, load=load_here):
     """Yield Grain's batches, made by threads or processes that live on from epoch to epoch."""
     import grain
 
-    batches = grain.MapDataset.source(Pictures(files)).batch(batch_size)
+    # Where JAX is installed, too, it looks at a flag of its own (google/grain#1355).
+    flags.FLAGS.mark_as_parsed()
+    batches = grain.MapDataset.source(Pictures(files, load)).batch(batch_size)
     # The buffer counts what a thread makes, here whole batches.
     read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     dataset = batches.repeat().to_iter_dataset(read)
