@@ -8,6 +8,7 @@ import argparse
 import sys
 import warnings
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,16 +17,26 @@ from helpers.datasets.writing import DATA_DIR
 
 TRAINING_SIZE = (32, 32)  # CIFAR-10's own
 TIMING_SIZE = (200, 200)  # the article's
-# More batches than workers, or some would have nothing to do. The textbook class is slow: it
-# gets few and small ones.
-TEXTBOOK_BATCHES, TEXTBOOK_SHARE = 24, 4
-GENERATOR_BATCHES = 120
 REPEATS = 3
 PICTURE = DATA_DIR / "report.png"
 DATA_HELP = (
     "drawings made on the spot (the default), the real CIFAR-10 (downloads 170 MB once), "
     "or your own pictures in FOLDER/<class name>/<image>"
 )
+
+
+class Timed(NamedTuple):
+    """Pictures to time both classes on.
+
+    There are more batches than workers, or some would have nothing to do. The textbook class is
+    slow: its batches are smaller than those of `MY_Generator` by `textbook_share`.
+    """
+
+    pictures: str
+    files: helpers.ImageFiles
+    textbook_share: int = 4
+    textbook_batches: int = 24
+    generator_batches: int = 120
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -123,18 +134,28 @@ def _time(files: helpers.ImageFiles, options: argparse.Namespace):
     import pandas as pd
 
     print(f"\nTiming one process against {options.workers}, at 200×200")
-    model = _small_network(TIMING_SIZE, len(files.class_names))
+    timed = [Timed({"sample": "drawings, 32×32"}.get(options.data, options.data), files)]
+    if options.data in ("sample", "cifar10"):  # which are tiny; what most people have is not
+        photographs = helpers.load_photographs()
+        fewer = {"textbook_share": 16, "generator_batches": 24}
+        timed.insert(0, Timed("photographs, 500×375", photographs, **fewer))
+    return pd.concat([_time_on(each, options) for each in timed], ignore_index=True)
+
+
+def _time_on(timed: Timed, options: argparse.Namespace):
+    import pandas as pd
+
+    model = _small_network(TIMING_SIZE, len(timed.files.class_names))
     tables = []
-    small, size = max(1, options.batch_size // TEXTBOOK_SHARE), options.batch_size
+    small, size = max(1, options.batch_size // timed.textbook_share), options.batch_size
     for make_class, batches, batch_size, extra in (
-        (helpers.CIFAR10Sequence, TEXTBOOK_BATCHES, small, {}),
-        (helpers.MY_Generator, GENERATOR_BATCHES, size, {"on_error": "skip"}),
+        (helpers.CIFAR10Sequence, timed.textbook_batches, small, {}),
+        (helpers.MY_Generator, timed.generator_batches, size, {"on_error": "skip"}),
     ):
-        name = f"{make_class.__name__}, batches of {batch_size}"
         wanted = np.arange(batches * batch_size)
-        timed = files.shuffled().select(wanted % len(files.filenames))
+        files = timed.files.shuffled().select(wanted % len(timed.files.filenames))
         settings = {"max_queue_size": 32, **extra}
-        make = partial(make_class, timed.filenames, timed.labels, batch_size, **settings)
+        make = partial(make_class, files.filenames, files.labels, batch_size, **settings)
         try:
             for _ in make():  # fills the disk cache, and shows whether the files can be read
                 pass
@@ -144,7 +165,8 @@ def _time(files: helpers.ImageFiles, options: argparse.Namespace):
         table = _time_class(
             lambda workers, make=make, **kwargs: make(workers=workers, **kwargs), options, model
         )
-        table.insert(0, "what", name)
+        table.insert(0, "pictures", timed.pictures)
+        table.insert(1, "what", f"{make_class.__name__}, batches of {batch_size}")
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

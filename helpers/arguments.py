@@ -42,16 +42,16 @@ def dtype_name(dtype: str | type | np.dtype) -> str:
         return str(dtype)  # no type at all: for `choice` to refuse
 
 
-def image_size(value: tuple[int, int]) -> tuple[int, int]:
+def image_size(value: tuple[int, int], name: str = "image_size") -> tuple[int, int]:
     """Check a height and a width."""
     try:
         height, width = value
     except (TypeError, ValueError):
-        message = f"image_size must be (height, width) in pixels; received {value!r}"
+        message = f"{name} must be (height, width) in pixels; received {value!r}"
         raise ValueError(message) from None
     return (
-        whole_number("image_size's height", height, at_least=1),
-        whole_number("image_size's width", width, at_least=1),
+        whole_number(f"{name}'s height", height, at_least=1),
+        whole_number(f"{name}'s width", width, at_least=1),
     )
 
 

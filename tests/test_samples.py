@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import ImageFiles
-from helpers.images.packs import PICTURE, PackedNames
+from helpers.images.pack_layout import PIXELS, PLACES
+from helpers.images.packs import PackedNames
 from helpers.samples import ArrayIndexed, check_samples
 
 # ---- names ---------------------------------------------------------------------------------------
@@ -327,7 +328,7 @@ def test_a_mapped_file_of_dates_is_refused(mapped):
 COMPACT = {
     "strings": np.array(["a.png", "b.png", "c.png"]),
     "StringDType": np.array(["a.png", "b.png", "c.png"], np.dtypes.StringDType()),
-    "pack": PackedNames("c.pack", np.zeros(3, PICTURE)),
+    "pack": PackedNames("c.pack", np.zeros(3, PLACES[PIXELS])),
 }
 
 

@@ -6,6 +6,7 @@
 import io
 import json
 import math
+import os
 import zlib
 from pathlib import Path
 
@@ -15,9 +16,21 @@ from tqdm import tqdm  # unlike tqdm.auto, it shows nothing before the delay
 from helpers.datasets.folders import ImageFiles, no_folder
 from helpers.datasets.writing import size_of
 from helpers.images import packs
+from helpers.images.pack_layout import (
+    FILE_WITH,
+    FILES,
+    HEADER_BYTES,
+    INDEX,
+    PIXELS,
+    PLACES,
+    index_layout,
+)
 
 NOTE = "pack.json"
-VERSION = 1
+VERSIONS = {PIXELS: 1, FILES: 2}
+"""Programs that knew pixels only read version 1."""
+AT_FIRST = {"contents": "pixels", "max_size": None, "quality": None, "draft": False}
+"""What a note leaves out: all packs were like that when these were added."""
 ROWS_AT_ONCE = 65_536
 BAR = {"unit": "picture", "leave": False, "delay": 2}  # what is done at once needs no bar
 
@@ -41,8 +54,8 @@ def load_pack(path):
     FileNotFoundError
         If there is no such folder.
     PackError
-        If the pack is not complete, or a file in it is missing, cut off or damaged. (The pixels
-        are not read; each picture is checked when it is. `verify_pack` checks them all.)
+        If the pack is not complete, or a file in it is missing, cut off or damaged. (The pictures
+        are not read; each is checked when it is. `verify_pack` checks them all.)
     """
     path = Path(path)
     if not path.is_dir():
@@ -53,15 +66,16 @@ def load_pack(path):
             f"files, to go on"
         )
     note = read_note(path / NOTE)
+    data = path / FILE_WITH[note["contents"]]
     header = npy_header("|u1", note["shape"])
-    _check_size(path / packs.PIXELS, len(header) + math.prod(note["shape"]))
-    _check_size(path / packs.INDEX, note["index_bytes"])
-    with (path / packs.PIXELS).open("rb") as file:
+    _check_size(data, len(header) + math.prod(note["shape"]))
+    _check_size(path / INDEX, note["index_bytes"])
+    with data.open("rb") as file:
         if file.read(len(header)) != header:
-            raise damaged(path / packs.PIXELS, "its header is not that of this pack")
+            raise damaged(data, "its header is not that of this pack")
     rows, labels, crc32 = read_index(path)
     if crc32 != note["index_crc32"]:
-        raise damaged(path / packs.INDEX, "its checksum is wrong")
+        raise damaged(path / INDEX, "its checksum is wrong")
     return ImageFiles(packs.PackedNames(path, rows), labels, tuple(note["class_names"]))
 
 
@@ -98,32 +112,47 @@ def npy_header(dtype, shape):
     return file.getvalue()
 
 
+def write_note(file, note):
+    """Write what is known of a pack to a file, which is there when it is whole."""
+    version = VERSIONS[FILE_WITH[note["contents"]]]
+    said = {name: note[name] for name in note if note[name] != AT_FIRST.get(name, ...)}
+    note = {"version": version} | said
+    temporary = file.with_name(file.name + ".tmp")
+    with temporary.open("w") as opened:
+        json.dump(note | {"crc32": _checksum_of_note(note)}, opened, indent=1)
+        opened.flush()
+        os.fsync(opened.fileno())
+    temporary.replace(file)
+
+
 def read_note(file):
-    """Read what `packing` noted of a pack; PackError if it is not what was written."""
+    """Read what `write_note` wrote; PackError if it is not that."""
     try:
         note = json.loads(file.read_text())
-        whole = note.pop("crc32") == checksum_of_note(note)
+        whole = note.pop("crc32") == _checksum_of_note(note)
     except (ValueError, KeyError, AttributeError):
         whole = False
     if not whole:
         raise damaged(file, "it is not what was written")
-    if note["version"] != VERSION:
-        raise packs.PackError(f"{file} has version {note['version']}; this program reads {VERSION}")
-    return note
+    if note["version"] not in VERSIONS.values():
+        raise packs.PackError(
+            f"{file} has version {note['version']}; this program reads "
+            f"{' and '.join(map(str, VERSIONS.values()))}"
+        )
+    return AT_FIRST | note
 
 
-def checksum_of_note(note):
-    """CRC-32 of a note, which is kept in its file."""
+def _checksum_of_note(note):
     return zlib.crc32(json.dumps(note).encode())
 
 
 def read_index(path):
     """Return the rows for `PackedNames`, the labels, and the file's CRC-32."""
     try:
-        with (path / packs.INDEX).open("rb") as file:
-            header = file.read(packs.HEADER_BYTES)
-            start, row = packs.index_layout(header)
-            rows = np.empty((size_of(path / packs.INDEX) - start) // row.size, packs.PICTURE)
+        with (path / INDEX).open("rb") as file:
+            header = file.read(HEADER_BYTES)
+            start, row = index_layout(header)
+            rows = np.empty((size_of(path / INDEX) - start) // row.size, PLACES[row.file])
             rows["number"] = np.arange(len(rows))
             labels = np.empty(len(rows), np.int64)
             crc32 = zlib.crc32(header[:start])
@@ -133,10 +162,10 @@ def read_index(path):
                 crc32 = zlib.crc32(data, crc32)
                 part = np.frombuffer(data, row.dtype)
                 labels[first : first + len(part)] = part["label"]
-                for field in ("start", "height", "width", "crc32"):
+                for field in rows.dtype.names[1:]:
                     rows[field][first : first + len(part)] = part[field]
     except ValueError as error:
-        raise damaged(path / packs.INDEX, str(error)) from error
+        raise damaged(path / INDEX, str(error)) from error
     return rows, labels, crc32
 
 

@@ -1,45 +1,49 @@
-"""Pack image files: write their pictures, decoded, into a few large files.
+"""Pack image files: write their pictures, decoded or as files, into a few large files.
 
-A million small files cost a million opens and decodes in every epoch. A pack costs them once;
-`helpers.images.packs` says what is in it, and reads it. What lies in its folder says how far we
-are::
+A million small files cost a million opens in every epoch, and as many decodes. A pack costs the
+opens once, and with pixels the decodes, too; `helpers.images.pack_layout` says what is in it. What
+lies in its folder says how far we are::
 
     unfinished.json   what is to be packed; it goes when the pack is complete
-    pixels.npy        the pictures that are packed so far
+    pixels.npy        the pictures that are packed so far, or files.npy
     index.npy         a row for each of them
     pack.json         written last: the pack is complete and was read back without an error
 """
 
 import errno
-import json
 import os
 import warnings
 import zlib
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm  # unlike tqdm.auto, it shows nothing before the delay
 
-from helpers import arguments
 from helpers.datasets import packed
+from helpers.datasets.appending import append_rest, bytes_of
+from helpers.datasets.contents import check_how, keep
+from helpers.datasets.recoding import describe_losses, sum_up_losses
 from helpers.datasets.writing import locked, size_of
 from helpers.images import MAX_PIXELS, packs
-from helpers.images.batches import BatchRequest, load_batch
-from helpers.images.packs import checksum
-from helpers.images.reading import printable, read_and_doubt
+from helpers.images.pack_layout import FILE_WITH, INDEX, PIXELS, Row
+from helpers.images.reading import printable
 from helpers.samples import check_samples
 
 PLAN = "unfinished.json"
-THREADS = 4  # that decode; the one that writes would not keep up with many more
-AT_ONCE = 8  # pictures that a thread decodes: to hand over each takes longer than a small picture
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def pack(image_files, path, image_size=None, max_pixels=MAX_PIXELS):
-    """Write the pictures of image files, decoded, into a pack, and read it back.
+def pack(
+    image_files,
+    path,
+    image_size=None,
+    max_pixels=MAX_PIXELS,
+    *,
+    contents="pixels",
+    max_size=None,
+    quality=None,
+    draft=False,
+):
+    """Write the pictures of image files into a pack, and read it back.
 
     Whatever interrupts it, the next call with the same files goes on where it stopped; if the
     pack is complete, the call returns at once. The files are told by their names and labels, not
@@ -58,6 +62,20 @@ def pack(image_files, path, image_size=None, max_pixels=MAX_PIXELS):
         its file.
     max_pixels : int
         A picture that claims more is refused, before memory is taken for it.
+    contents : {"pixels", "files", "jpeg"}
+        What to keep of each picture. "pixels": decoded, height × width × 3 bytes, which is read
+        fastest. "files": its file as it is; nothing is lost, and only the opening of many files
+        is saved. "jpeg": a JPEG file of bounded size, for which `image_size` or `max_size` is
+        needed; what that loses is measured and printed. A JPEG file that has the right size
+        already is kept as it is.
+    max_size : tuple of int, optional
+        For "jpeg": height and width that no picture is to exceed. Larger ones are shrunk and keep
+        their shape; none is enlarged.
+    quality : int, optional
+        Of "jpeg", 1 to 100. Default: 90.
+    draft : bool
+        When pictures are shrunk, decode large JPEG files at a fraction of their size, as
+        ``MY_Generator(draft=True)`` does.
 
     Returns
     -------
@@ -67,11 +85,12 @@ def pack(image_files, path, image_size=None, max_pixels=MAX_PIXELS):
     Raises
     ------
     TypeError, ValueError
-        If an argument is wrong, a label is not one integer, or the folder holds other files.
+        If an argument is wrong, arguments do not go together, a label is not one integer, or the
+        folder holds other files.
     ImageError
         If a file cannot be read. Mend it, then call again; or leave it out.
     OSError
-        If the disk is full: a picture takes height × width × 3 bytes.
+        If the disk is full.
     PackError
         If what is read back is not what was written.
 
@@ -83,6 +102,7 @@ def pack(image_files, path, image_size=None, max_pixels=MAX_PIXELS):
     path = Path(path)
     if path.suffix != packs.ENDING:
         raise ValueError(f"path must end in {packs.ENDING!r}; received {str(path)!r}")
+    how = check_how(contents, image_size, max_size, quality, draft, max_pixels)
     filenames, labels = check_samples(image_files.filenames, image_files.labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(
@@ -90,36 +110,38 @@ def pack(image_files, path, image_size=None, max_pixels=MAX_PIXELS):
             f"{labels.dtype} and shape {labels.shape}. Pack class numbers, and give MY_Generator "
             f"other labels afterwards"
         )
-    if image_size is not None:
-        image_size = arguments.image_size(image_size)
     labels = labels.astype(np.int64)
-    max_pixels = arguments.whole_number("max_pixels", max_pixels, at_least=1)
-    how = _How(image_size, max_pixels, [])
     names = _RelativeNames(filenames)
-    row = packs.Row(max(map(len, names)))
+    row = Row(FILE_WITH[contents], max(map(len, names)))
     plan = {
-        "version": packed.VERSION,
         "pictures": len(filenames),
-        "image_size": image_size and list(image_size),
+        "image_size": how.image_size and list(how.image_size),
+        "contents": contents,
+        "max_size": how.max_size and list(how.max_size),
+        "quality": how.quality,
+        "draft": how.draft,
         "class_names": list(image_files.class_names),
         "names_and_labels": _checksum_of_files(names, labels),
     }
+    suspects = []
     try:
         path.mkdir(parents=True, exist_ok=True)
         with locked(path):
             if not _is_complete(path, plan):
-                _write_rest(path, row, filenames, names, labels, how)
-                _finish(path, plan)
+                suspects = append_rest(path, row, filenames, names, labels, how)
+                _finish(path, row.file, plan)
+                if contents == "jpeg":
+                    print(describe_losses(path, packed.read_note(path / packed.NOTE)))
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        megabytes = _bytes_lacking(path, row, filenames, how) / 1e6
+        megabytes = max(0.1, _bytes_lacking(path, row, filenames, how) / 1e6)
         message = (
             f"There is no room for {path} ({error.strerror}): it needs about {megabytes:,.1f} MB "
             f"more. Free some space, then call again to go on"
         )
         raise OSError(error.errno, message) from error
-    _warn_of(how.suspects)
+    _warn_of(suspects)
     return packed.load_pack(path)
 
 
@@ -155,6 +177,7 @@ def _is_complete(path, plan):
     """Whether the pack is complete; if it is not, its plan lies in the folder afterwards."""
     complete = (path / packed.NOTE).exists()
     file = path / (packed.NOTE if complete else PLAN)
+    data = FILE_WITH[plan["contents"]]
     if file.exists():
         found = packed.read_note(file)
         others = [name.replace("_", " ") for name in plan if found[name] != plan[name]]
@@ -163,102 +186,41 @@ def _is_complete(path, plan):
                 f"{path} holds a pack with other {', '.join(others)} (see {file}). Delete the "
                 f"folder, or pack to another one"
             )
-    elif (path / packs.PIXELS).exists():
-        raise ValueError(f"{path} holds no pack, but {packs.PIXELS}. Pack to another folder")
+    elif (path / data).exists():
+        raise ValueError(f"{path} holds no pack, but {data}. Pack to another folder")
     else:
-        _write_note(file, plan)
+        packed.write_note(file, plan)
     return complete
 
 
-# ---- write ---------------------------------------------------------------------------------------
+# ---- finish --------------------------------------------------------------------------------------
 
 
-def _write_rest(path, row, filenames, names, labels, how):
-    for file in (packs.PIXELS, packs.INDEX):
-        (path / file).touch()
-    with (path / packs.PIXELS).open("r+b") as pixels, (path / packs.INDEX).open("r+b") as index:
-        done, start = _cut_to_whole_rows(path, pixels, index, row, len(filenames))
-        with ThreadPoolExecutor(THREADS) as threads:
-            pictures = _in_order(threads, filenames[done:], how)
-            bar = tqdm(pictures, "Packing", len(filenames), initial=done, **packed.BAR)
-            for picture, name, label in zip(bar, names.since(done), labels[done:], strict=True):
-                height, width, _ = picture.shape
-                crc32 = checksum(picture, height)
-                # Which of the two reaches the disk first does not matter: a row is whole only
-                # if its pixels are.
-                pixels.write(picture)
-                index.write(row.pack(start, height, width, label, name, crc32))
-                start += picture.nbytes
-        for file in (pixels, index):
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _cut_to_whole_rows(path, pixels, index, row, pictures):
-    """Return the number of pictures that are there, and where their pixels end."""
-    for file, header in (
-        (pixels, packed.npy_header("|u1", (0,))),
-        (index, packed.npy_header(row.dtype, (pictures,))),
-    ):
-        file.write(header)
+def _finish(path, data, plan):
+    rows, _, crc32 = packed.read_index(path)
+    index = np.load(path / INDEX, mmap_mode="r")
+    if _checksum_of_files(index["name"], index["label"]) != plan["names_and_labels"]:
+        raise packed.damaged(path / INDEX, "its names and labels are not those of the files")
+    shape = _shape_of_pixels(rows) if data == PIXELS else None
+    shape = shape or (size_of(path / data) - len(packed.npy_header("|u1", (0,))),)
+    with (path / data).open("r+b") as file:
+        file.write(packed.npy_header("|u1", shape))
         file.flush()
-    rows_start, start = index.tell(), pixels.tell()
-    done = (size_of(path / packs.INDEX) - rows_start) // row.size
-    with packs.OpenPacks() as opened:
-        while done and not _is_whole(opened, f"{path}#{done - 1}"):
-            done -= 1
-    if done:
-        index.seek(rows_start + (done - 1) * row.size)
-        start, height, width, *_ = row.unpack(index.read(row.size))
-        start += height * width * 3
-    index.seek(rows_start + done * row.size)
-    pixels.seek(start)
-    for file in (pixels, index):
-        file.truncate()
-    return done, start
+        os.fsync(file.fileno())
+    packed.read_all(packs.PackedNames(path, rows))
+    note = plan | {"shape": shape, "index_bytes": size_of(path / INDEX), "index_crc32": crc32}
+    if plan["contents"] == "jpeg":
+        note["losses"] = sum_up_losses(index)
+    packed.write_note(path / packed.NOTE, note)
+    (path / PLAN).unlink()
 
 
-def _is_whole(opened, packed_name):
-    try:
-        opened.read(packed_name)
-    except packs.PackError:
-        return False
-    return True
-
-
-def _in_order(threads, filenames, how):
-    """Yield the pictures as `threads.map` would, but with few at a time in memory."""
-    waiting = deque()
-    for first in range(0, len(filenames), AT_ONCE):
-        waiting.append(threads.submit(_pictures, filenames[first : first + AT_ONCE], how))
-        if len(waiting) > THREADS:
-            yield from waiting.popleft().result()
-    while waiting:
-        yield from waiting.popleft().result()
-
-
-class _How(NamedTuple):
-    """How pictures are read, and which of them may be wrong."""
-
-    image_size: tuple[int, int] | None
-    max_pixels: int
-    suspects: list  # append is atomic: threads share it
-
-
-def _pictures(filenames, how):
-    return [_picture(os.fspath(filename), how) for filename in filenames]
-
-
-def _picture(filename, how):
-    if how.image_size is None:
-        image, doubt = read_and_doubt(filename, how.max_pixels)
-        remarks = [doubt] if doubt else []
-    else:
-        request = BatchRequest([filename], how.image_size, "uint8", max_pixels=how.max_pixels)
-        loaded = load_batch(request)
-        image, remarks = loaded.images[0], [remark for _, remark in loaded.suspects]
-    how.suspects.extend((filename, remark) for remark in remarks)
-    return image
+def _shape_of_pixels(rows):
+    """Return the shape of all pictures as one array; None if they differ in size."""
+    heights, widths = (np.unique(rows[side]).tolist() for side in ("height", "width"))
+    if len(heights) == len(widths) == 1:
+        return len(rows), *heights, *widths, 3
+    return None
 
 
 def _warn_of(suspects):
@@ -271,36 +233,8 @@ def _warn_of(suspects):
         )
 
 
-def _finish(path, plan):
-    rows, _, crc32 = packed.read_index(path)
-    index = np.load(path / packs.INDEX, mmap_mode="r")
-    if _checksum_of_files(index["name"], index["label"]) != plan["names_and_labels"]:
-        raise packed.damaged(path / packs.INDEX, "its names and labels are not those of the files")
-    pixel_bytes = size_of(path / packs.PIXELS) - len(packed.npy_header("|u1", (0,)))
-    heights, widths = (np.unique(rows[side]).tolist() for side in ("height", "width"))
-    one_size = len(heights) == len(widths) == 1
-    shape = (len(rows), *heights, *widths, 3) if one_size else (pixel_bytes,)
-    with (path / packs.PIXELS).open("r+b") as file:
-        file.write(packed.npy_header("|u1", shape))
-        file.flush()
-        os.fsync(file.fileno())
-    packed.read_all(packs.PackedNames(path, rows))
-    note = plan | {"shape": shape, "index_bytes": size_of(path / packs.INDEX), "index_crc32": crc32}
-    _write_note(path / packed.NOTE, note)
-    (path / PLAN).unlink()
-
-
-def _write_note(file, note):
-    temporary = file.with_name(file.name + ".tmp")
-    with temporary.open("w") as opened:
-        json.dump(note | {"crc32": packed.checksum_of_note(note)}, opened, indent=1)
-        opened.flush()
-        os.fsync(opened.fileno())
-    temporary.replace(file)
-
-
 def _bytes_lacking(path, row, filenames, how):
-    rows, pixel_bytes = size_of(path / packs.INDEX) // row.size, size_of(path / packs.PIXELS)
+    rows, data_bytes = size_of(path / INDEX) // row.size, size_of(path / row.file)
     if not rows:
-        rows, pixel_bytes = 1, _pictures(filenames[:1], how)[0].nbytes
-    return (pixel_bytes / rows + row.size) * len(filenames) - pixel_bytes
+        rows, data_bytes = 1, bytes_of(keep(filenames[0], how).data)
+    return (data_bytes / rows + row.size) * len(filenames) - data_bytes

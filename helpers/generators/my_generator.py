@@ -87,6 +87,11 @@ class MY_Generator(keras.utils.PyDataset):
         process is ended.
     max_pixels : int
         A picture that claims more is refused, before memory is taken for it.
+    draft : bool
+        Decode a JPEG that is at least four times as high and wide as `image_size` at 1/2, 1/4 or
+        1/8 of its size, which is twice `image_size` at least: in a fraction of the time. (The word
+        is Pillow's.) What that has blurred is not blurred again; values differ from those of the
+        whole picture by 0.2 of 255 on average, in no photograph that was tried by 2.
     executor : concurrent.futures.Executor, optional
         Where to make the batches instead: any executor, such as a Dask cluster's,
         ``client.get_executor()``. It is asked for `workers` batches at a time. What travels
@@ -138,6 +143,7 @@ class MY_Generator(keras.utils.PyDataset):
         max_queue_size: int = 10,
         timeout: float | None = 120.0,
         max_pixels: int = MAX_PIXELS,
+        draft: bool = False,
         executor: concurrent.futures.Executor | None = None,
         shard: tuple[int, int] | None = None,
     ):
@@ -158,6 +164,7 @@ class MY_Generator(keras.utils.PyDataset):
         self.augment = arguments.function("augment", augment, "of (image, rng)")
         self.timeout = arguments.seconds("timeout", timeout)
         self.max_pixels = arguments.whole_number("max_pixels", max_pixels, at_least=1)
+        self.draft = arguments.yes_or_no("draft", draft)
         self.epoch = 0
         self._first_batch = 0
         self.skipped: dict[str, str] = {}
@@ -376,6 +383,28 @@ class MY_Generator(keras.utils.PyDataset):
             else:
                 yield os.fspath(self.filenames[sample]), loaded.images[0], self.labels[sample]
 
+    def read(self, filename: str | os.PathLike) -> np.ndarray:
+        """Read one picture as the model gets it, without `augment`: to predict from it.
+
+        Parameters
+        ----------
+        filename : str or os.PathLike
+            Any image file, or a picture in a pack.
+
+        Returns
+        -------
+        numpy.ndarray
+            Array of shape (height, width, 3) and type `dtype`.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read.
+        """
+        request = self._request(self.epoch, 0, np.array([], int))
+        request = request._replace(filenames=[os.fspath(filename)], augment=None, skip_errors=False)
+        return load_batch(request).images[0]
+
     def samples(self, epoch: int, index: int) -> np.ndarray:
         """Which samples are in a batch.
 
@@ -456,6 +485,7 @@ class MY_Generator(keras.utils.PyDataset):
             seeds=order.augment_seeds(self.seed, epoch, samples) if self.augment else (),
             skip_errors=self.on_error == "skip",
             max_pixels=self.max_pixels,
+            draft=self.draft,
             name=f"batch {index} of epoch {epoch}",
             folder=os.getcwd(),  # noqa: PTH109 - a string, as fast as can be
         )

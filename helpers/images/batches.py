@@ -2,7 +2,7 @@
 
 import math
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from helpers.images import MAX_PIXELS, packs
 from helpers.images.augmenting import augmented
 from helpers.images.laps import BatchTimes, Laps
-from helpers.images.reading import ImageError, decode, file_content, read_packed
+from helpers.images.reading import ImageError, decode, decode_packed, file_content, read_packed
 from helpers.images.resizing import write_resized
+from helpers.images.shrinking import Draft
 
 
 class BatchRequest(NamedTuple):
@@ -33,6 +34,8 @@ class BatchRequest(NamedTuple):
         Leave unreadable files out instead of raising.
     max_pixels : int
         A picture that claims more is refused.
+    draft : bool
+        Decode large JPEGs at a fraction of their size.
     name : str
         What messages call this batch.
     folder : str
@@ -47,6 +50,7 @@ class BatchRequest(NamedTuple):
     seeds: Sequence[tuple[int, ...]] = ()
     skip_errors: bool = False
     max_pixels: int = MAX_PIXELS
+    draft: bool = False
     name: str = "a batch"
     folder: str = ""
 
@@ -128,15 +132,13 @@ def load_batch(
     """
     if images is None:
         images = aligned_empty(request.shape, request.dtype)
-    work = _Work(request, watch)
-    positions = work.positions
-    try:
-        for position, image in work.pictures():
-            work.write_row(images[len(positions)], image, position)
-            positions.append(position)
-    finally:
-        work.watch.stop_listening()
-    return work.loaded(images[: len(positions)])
+    with _Work(request, watch) as work:
+        for position in range(len(request.filenames)):
+            if (picture := work.read(position)) is not None:
+                work.write(images[len(work.positions)], position, *picture)
+                work.positions.append(position)
+            picture = None  # before the next one is decoded
+    return work.loaded(images[: len(work.positions)])
 
 
 def load_smallest(request: BatchRequest) -> bytes:
@@ -162,16 +164,18 @@ def load_smallest(request: BatchRequest) -> bytes:
     ImageError, AugmentError
         As `load_batch`.
     """
-    work = _Work(request)
     pictures: list[np.ndarray] = []
     resized_bytes = math.prod(request.shape[1:]) * np.dtype(request.dtype).itemsize
-    for position, image in work.pictures():
-        if request.augment is not None or image.nbytes > resized_bytes:
-            row = np.empty(request.shape[1:], request.dtype)
-            work.write_row(row, image, position)
-            image = row
-        pictures.append(image)
-        work.positions.append(position)
+    with _Work(request) as work:
+        for position in range(len(request.filenames)):
+            if (picture := work.read(position)) is None:
+                continue
+            image, draft = picture
+            if request.augment is not None or draft or image.nbytes > resized_bytes:
+                image = np.empty(request.shape[1:], request.dtype)
+                work.write(image, position, *picture)
+            pictures.append(image)
+            work.positions.append(position)
     loaded = work.loaded(pictures)
     return pickle.dumps(loaded, protocol=5)  # 4 would copy each array once more
 
@@ -194,13 +198,16 @@ def expanded(smallest: bytes, request: BatchRequest, images: np.ndarray) -> Load
         As from `load_batch`.
     """
     loaded = pickle.loads(smallest)
-    spare = _spare_image(request)
     for row, picture in zip(images, loaded.images, strict=False):  # unreadable files are missing
         if picture.shape == row.shape and picture.dtype == row.dtype:
             row[...] = picture
         else:
-            write_resized(row, picture, spare)
+            write_resized(row, picture)
     return loaded._replace(images=images[: len(loaded.images)])
+
+
+_Picture = tuple[np.ndarray, Draft | None]
+"""A picture, and what it is a draft of."""
 
 
 class _Work:
@@ -210,80 +217,72 @@ class _Work:
         self.request = request
         self.watch = watch or Watch()
         self.laps = Laps()
-        self.spare = _spare_image(request)
         self.positions: list[int] = []
         self.errors: list[ImageError] = []
         self.suspects: list[tuple[str, str]] = []
+        self.draft_for = request.image_size if request.draft else None
+        self.open_packs = packs.OpenPacks(request.folder)
+        self._read = self._read_file
+        if isinstance(names := request.filenames, packs.PackedNames):
+            self._read = self._read_packed
+            self.pack = self.open_packs.pack(names.path)
+            self.packed_rows = names.rows.tolist()
 
-    def loaded(self, images: Any) -> LoadedBatch:
-        """Sum up, when the images are there."""
-        times = self.laps.times()
-        return LoadedBatch(images, self.positions, self.errors, times, tuple(self.suspects))
+    def __enter__(self):
+        return self
 
-    def pictures(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Each picture that can be read, with its position; the others become errors."""
-        names = self.request.filenames
-        with packs.OpenPacks(self.request.folder) as open_packs:
-            if isinstance(names, packs.PackedNames):
-                pictures = self._packed_pictures(names, open_packs)
-            else:
-                pictures = self._file_pictures(open_packs)
-            for position, image in enumerate(pictures):
-                if not isinstance(image, ImageError):
-                    yield position, image
-                elif self.request.skip_errors:
-                    self.errors.append(image)
-                else:
-                    raise image
-        if len(self.errors) == len(names):
-            first, count = self.errors[0], len(names)
-            reason = f"and none of the {count} files of its batch can be read; remove them"
-            raise ImageError(first.filename, f"{first.reason}, {reason}")
+    def __exit__(self, *exception):
+        self.open_packs.close()
+        self.watch.stop_listening()
 
-    def _file_pictures(self, open_packs: packs.OpenPacks) -> Iterator[np.ndarray | ImageError]:
-        """Each picture, or the error that it gives: to raise it here would be the end."""
-        image: np.ndarray | ImageError
-        request, watch, laps = self.request, self.watch, self.laps
-        for position, filename in enumerate(request.filenames):
-            watch.begin(position)
-            try:
-                if packs.is_packed(filename):
-                    image = read_packed(filename, open_packs)
-                    laps.end("read")
-                else:
-                    data = file_content(filename, request.folder)
-                    laps.end("read")
-                    image, doubt = decode(data, filename, request.max_pixels)
-                    if (lines := watch.heard()) or doubt:
-                        self._suspect(filename, lines, doubt)
-                    laps.end("decode")
-            except ImageError as error:
-                watch.heard()  # of a file that is refused nobody needs the lines
-                image = error
-            yield image
+    def read(self, position: int) -> _Picture | None:
+        """Read a picture; None if it cannot be read and is left out."""
+        self.watch.begin(position)
+        try:
+            return self._read(position)
+        except ImageError as error:
+            self.watch.heard()  # of a file that is refused nobody needs the lines
+            if not self.request.skip_errors:
+                raise
+            # One without a traceback, which would keep the file's bytes.
+            self.errors.append(ImageError(error.filename, error.reason))
+            return None
 
-    def _suspect(self, filename: str, lines: Sequence[str], doubt: str | None) -> None:
-        remarks = [*lines, doubt] if doubt else lines
-        self.suspects += [(filename, remark) for remark in remarks]
+    def _read_file(self, position: int) -> _Picture:
+        filename = self.request.filenames[position]
+        if packs.is_packed(filename):
+            content = read_packed(filename, self.open_packs)
+        else:
+            content = file_content(filename, self.request.folder)
+        self.laps.end("read")
+        return self._decode(content, filename) if isinstance(content, bytes) else (content, None)
 
-    def _packed_pictures(
-        self, names: packs.PackedNames, open_packs: packs.OpenPacks
-    ) -> Iterator[np.ndarray | ImageError]:
-        """As `_file_pictures`, for `PackedNames`: no name is made, unless for an error."""
-        image: np.ndarray | ImageError
-        pack = open_packs.pack(names.path)
-        for position, row in enumerate(names.rows.tolist()):
-            self.watch.begin(position)
-            try:
-                image = pack.read(*row)
-                self.laps.end("read")
-            except packs.PackError as error:
-                image = ImageError(names[position], str(error))
-            yield image
+    def _read_packed(self, position: int) -> _Picture:
+        """Read one of `PackedNames`; where pixels are packed its name is made for an error only."""
+        try:
+            content = self.pack.read(*self.packed_rows[position])
+        except packs.PackError as error:
+            raise ImageError(self.request.filenames[position], str(error)) from error
+        self.laps.end("read")
+        if isinstance(content, bytes):
+            return self._decode(content, self.request.filenames[position])
+        return content, None
 
-    def write_row(self, row: np.ndarray, image: np.ndarray, position: int) -> None:
+    def _decode(self, data: bytes, filename: str) -> _Picture:
+        how = self.request.max_pixels, self.draft_for
+        if packs.is_packed(filename):
+            image, doubt, draft = decode_packed(data, filename, self.open_packs, *how)
+        else:
+            image, doubt, draft = decode(data, filename, *how)
+        if (lines := self.watch.heard()) or doubt:
+            remarks = [*lines, doubt] if doubt else lines
+            self.suspects += [(filename, remark) for remark in remarks]
+        self.laps.end("decode")
+        return image, draft
+
+    def write(self, row: np.ndarray, position: int, image: np.ndarray, draft: Draft | None) -> None:
         """Write a picture to a row of a batch, as the model is to get it."""
-        write_resized(row, image, self.spare)
+        write_resized(row, image, draft)
         self.laps.end("resize")
         if (augment := self.request.augment) is not None:
             self.watch.stop_listening()
@@ -291,10 +290,14 @@ class _Work:
             row[...] = augmented(row, augment, seed, filename)
             self.laps.end("augment")
 
-
-def _spare_image(request: BatchRequest) -> np.ndarray:
-    """Memory to work in, once for all images: TensorFlow has malloc give back what is freed."""
-    return np.empty(request.shape[1:], np.float32)
+    def loaded(self, images: Any) -> LoadedBatch:
+        """Sum up, when the images are there."""
+        if not self.positions:
+            first, count = self.errors[0], len(self.errors)
+            reason = f"and none of the {count} files of its batch can be read; remove them"
+            raise ImageError(first.filename, f"{first.reason}, {reason}")
+        times = self.laps.times()
+        return LoadedBatch(images, self.positions, self.errors, times, tuple(self.suspects))
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:

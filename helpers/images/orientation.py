@@ -69,6 +69,11 @@ def _of_exif(block: bytes) -> int | None:
     return None
 
 
+def swaps_sides(orientation: int) -> bool:
+    """Whether a picture that is turned so has its height where its width was."""
+    return orientation >= 5
+
+
 def upright(image: np.ndarray, orientation: int) -> np.ndarray:
     """Turn and mirror a picture, so that it is seen as it was taken.
 

@@ -1,41 +1,34 @@
 """Read single pictures out of a pack: a folder with a few large files for any number of pictures.
 
-Worker processes import this, so it needs numpy and the standard library only. What
-`helpers.datasets.packing` writes to ``cifar.pack/`` is::
-
-    pixels.npy   uint8, all pictures one after the other
-    index.npy    a row for each picture: where its pixels are, their size, label, checksum, name
-    pack.json    written last: there if the pack is complete and was read back without an error
-
-Both arrays are numpy's own format, which ``np.load(..., mmap_mode="r")`` opens anywhere. Here
-they are read as files, not mapped: if a mapped file becomes shorter, the system ends the
-process that touches it, where a read just returns less. And pages that are mapped count as
-memory of the process.
+What is in them says `helpers.images.pack_layout`. Here they are read as files, not mapped: if a
+mapped file becomes shorter, the system ends the process that touches it, where a read just
+returns less. And pages that are mapped count as memory of the process. Worker processes import
+this, so it needs numpy and the standard library only.
 """
 
 import contextlib
 import functools
 import io
 import os
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from helpers.images.disk import try_again
+from helpers.images.pack_layout import (
+    FILES,
+    HEADER_BYTES,
+    INDEX,
+    PIXELS,
+    Row,
+    checksum,
+    index_layout,
+)
 from helpers.samples import ArrayIndexed
 
 ENDING = ".pack"
 MARK = f"{ENDING}#"  # in the name of a picture in a pack
-PIXELS, INDEX = "pixels.npy", "index.npy"
-HEADER_BYTES = 512
-"""What is read of a .npy file to see its header; ours are shorter."""
-PICTURE = np.dtype(
-    [("number", "<u8"), ("start", "<u8"), ("height", "<u4"), ("width", "<u4"), ("crc32", "<u4")]
-)
-"""What is needed to read a picture: its number, and fields of its row in the index."""
 
 
 class PackError(ValueError):
@@ -52,7 +45,7 @@ class PackedNames(ArrayIndexed, Sequence):
     path : str or os.PathLike
         The pack.
     rows : numpy.ndarray
-        Array of type `PICTURE` with what is needed to read each picture: 28 bytes.
+        Array of one of the types of `PLACES`, with what is needed to read each picture: 28 bytes.
     """
 
     def __init__(self, path: str | os.PathLike, rows: np.ndarray):
@@ -75,55 +68,6 @@ def is_packed(filename: str) -> bool:
     return MARK in filename
 
 
-class Row(struct.Struct):
-    """A row of the index, as bytes: start, height, width, label, name, crc32.
-
-    ``start`` is where the pixels begin in pixels.npy, in bytes.
-
-    Parameters
-    ----------
-    name_bytes : int
-        Length of the longest name; shorter ones are filled up with zeros.
-    """
-
-    def __init__(self, name_bytes: int):
-        super().__init__(f"<QIIq{name_bytes}sI")
-        names = "start", "height", "width", "label", "name", "crc32"
-        types = "<u8", "<u4", "<u4", "<i8", f"S{name_bytes}", "<u4"
-        self.dtype = np.dtype(list(zip(names, types, strict=True)))
-
-
-def checksum(pixels, height: int) -> int:
-    """CRC-32 of a picture and of its height, and so of its width, as the pixels are all there."""
-    return zlib.crc32(pixels, height)
-
-
-@functools.lru_cache
-def index_layout(header: bytes) -> tuple[int, Row]:
-    """Where the rows begin, in bytes, and what they look like.
-
-    Parameters
-    ----------
-    header : bytes
-        The first `HEADER_BYTES` of an index.
-
-    Raises
-    ------
-    ValueError
-        If this is no index.
-    """
-    file = io.BytesIO(header)
-    try:
-        np.lib.format.read_magic(file)
-        dtype = np.lib.format.read_array_header_1_0(file)[2]
-        row = Row(dtype["name"].itemsize)
-    except Exception as error:  # numpy parses a header as Python, and may raise what that does
-        raise ValueError(f"it has no header of an index ({error})") from error
-    if dtype != row.dtype:
-        raise ValueError(f"it has rows of type {dtype}")
-    return file.tell(), row
-
-
 class OpenPack:
     """One pack, whose files are opened when they are needed.
 
@@ -138,31 +82,50 @@ class OpenPack:
     def __init__(self, path: Path, files: contextlib.ExitStack):
         self._path = path
         self._files = files
+        self._pictures: dict[str, tuple[int, int]] = {}
 
-    def read(self, number: int, start: int, height: int, width: int, crc32: int) -> np.ndarray:
-        """Return a picture: read-only uint8 array of shape (height, width, 3)."""
-        size = height * width * 3
-        file, end = self._pixels
-        there = 0 < size <= end - start  # a damaged row may claim any number of pixels, or none
+    def read(
+        self, number: int, crc32: int, start: int, size: int, width: int | None = None
+    ) -> np.ndarray | bytes:
+        """Return what was packed of a picture.
+
+        Parameters
+        ----------
+        number, crc32, start, size, width : int
+            A row of `PackedNames`: a file has a size, pixels have a height and a width.
+
+        Returns
+        -------
+        numpy.ndarray or bytes
+            Read-only uint8 array of shape (height, width, 3); or a file's content, to be decoded.
+        """
+        file, length = (FILES, size) if width is None else (PIXELS, 3 * size * width)
+        descriptor, end = self._pictures.get(file) or self._open_pictures(file)
+        there = 0 < length <= end - start  # a damaged row may claim any number of bytes, or none
         try:
-            pixels = _read_at(file, size, start) if there else b""
+            data = _read_at(descriptor, length, start) if there else b""
         except OSError as error:
-            raise self._error(PIXELS, f"cannot be read ({error.strerror})", number) from error
-        if not there or len(pixels) < size or checksum(pixels, height) != crc32:
-            what = f"or {INDEX} is cut off or damaged at picture {number}"
-            raise self._error(PIXELS, what, number)
-        return np.ndarray((height, width, 3), np.uint8, pixels)
+            raise self._error(file, f"cannot be read ({error.strerror})", number) from error
+        if not there or len(data) < length or checksum(data, size) != crc32:
+            raise self._error(file, f"or {INDEX} is cut off or damaged at picture {number}", number)
+        return data if width is None else np.ndarray((size, width, 3), np.uint8, data)
 
-    def read_number(self, number: int) -> np.ndarray:
-        """Return the picture of that number in the index."""
-        start, height, width, _, _, crc32 = self._row(number)
-        return self.read(number, start, height, width, crc32)
+    def read_number(self, number: int) -> np.ndarray | bytes:
+        """Return what was packed of the picture of that number in the index."""
+        return self.read(number, *self._index[-1].place(self._row(number)))
 
-    @functools.cached_property
-    def _pixels(self) -> tuple[int, int]:
-        """Descriptor of the file with the pixels, and where it ends."""
-        pixels = self._files.enter_context(_open(self._path / PIXELS)).fileno()
-        return pixels, os.fstat(pixels).st_size
+    def original(self, number: int) -> str:
+        """Name the file that a picture was made from, for the end of a message."""
+        with contextlib.suppress(PackError):  # the index may be damaged, too
+            name = self._row(number)[-2].rstrip(b"\0").decode(errors="replace")
+            return f" (made from {name})"
+        return ""
+
+    def _open_pictures(self, file: str) -> tuple[int, int]:
+        """Descriptor of a file with pictures, and where it ends."""
+        descriptor = self._files.enter_context(_open(self._path / file)).fileno()
+        self._pictures[file] = descriptor, os.fstat(descriptor).st_size
+        return self._pictures[file]
 
     @functools.cached_property
     def _index(self) -> tuple[int, int, Row]:
@@ -185,11 +148,7 @@ class OpenPack:
         return row.unpack(data)
 
     def _error(self, file: str, what: str, number: int | None = None) -> PackError:
-        original = ""
-        if number is not None:
-            with contextlib.suppress(PackError):  # the index may be damaged, too
-                name = self._row(number)[4].rstrip(b"\0").decode(errors="replace")
-                original = f" (made from {name})"
+        original = "" if number is None else self.original(number)
         return PackError(
             f"{self._path / file} {what}{original}; delete the folder {self._path} and pack the "
             f"files again"
@@ -207,7 +166,7 @@ class OpenPacks:
     Examples
     --------
     >>> with OpenPacks() as packs:
-    ...     image = packs.read("cifar.pack#17")
+    ...     content = packs.read("cifar.pack#17")
     """
 
     def __init__(self, folder: str = ""):
@@ -219,10 +178,14 @@ class OpenPacks:
         return self
 
     def __exit__(self, *exception):
+        self.close()
+
+    def close(self) -> None:
+        """Close all files."""
         self._files.close()
 
-    def read(self, filename: str) -> np.ndarray:
-        """Read a picture.
+    def read(self, filename: str) -> np.ndarray | bytes:
+        """Read what was packed of a picture.
 
         Parameters
         ----------
@@ -231,8 +194,8 @@ class OpenPacks:
 
         Returns
         -------
-        numpy.ndarray
-            uint8 array of shape (height, width, 3), read-only.
+        numpy.ndarray or bytes
+            As from `OpenPack.read`.
 
         Raises
         ------
@@ -243,6 +206,11 @@ class OpenPacks:
         if not number.isdecimal():
             raise PackError(f"pictures in a pack have numbers, such as {path}#0, not {number!r}")
         return self.pack(path).read_number(int(number))
+
+    def original(self, filename: str) -> str:
+        """Name the file that a picture was made from, for the end of a message."""
+        path, _, number = filename.rpartition("#")
+        return self.pack(path).original(int(number))
 
     def pack(self, path: str) -> OpenPack:
         """Return a pack: the same object each time."""

@@ -20,6 +20,7 @@ from helpers.loading.watch import NOT_BEGUN, whereabouts
 WORKER_PROCESS = "helpers.loading.worker_process"
 START_METHOD = "fork" if sys.platform == "linux" else "exec"  # macOS's libraries must not fork
 START_SECONDS = 60.0  # for a server to start a worker, on a machine that is very busy
+KEPT_BYTES = 128 << 20  # of memory that is free, in a worker: two pictures of 20 megapixels
 KILL_SECONDS = 5.0  # for the system to end a process
 
 
@@ -47,6 +48,10 @@ class Server:
             "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
             "OMP_NUM_THREADS": "1",  # one worker, one core; and a fork must find no threads
             "OPENBLAS_NUM_THREADS": "1",
+            # For each large picture glibc would ask the system for new pages, and wait for them:
+            # have it keep what the last one left.
+            "MALLOC_MMAP_THRESHOLD_": f"{KEPT_BYTES}",
+            "MALLOC_TRIM_THRESHOLD_": f"{KEPT_BYTES}",
             # A GPU is the training's. A library that augment imports, such as TensorFlow, would
             # take its memory in each worker: first the names for NVIDIA's, then for AMD's.
             "CUDA_VISIBLE_DEVICES": "-1",

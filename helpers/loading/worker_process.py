@@ -26,7 +26,6 @@ import traceback
 import numpy as np
 
 from helpers.images.batches import BatchRequest, Watch, load_batch
-from helpers.images.opencv import cv2
 from helpers.loading.memory import NUMBER_BYTES
 from helpers.loading.watch import STDERR, WorkerWatch
 
@@ -106,7 +105,6 @@ def run_worker(channel: socket.socket, memory: int, terminal: int | None = None)
     terminal : int, optional
         A copy of descriptor 2, if decoders are to be listened to.
     """
-    cv2.setNumThreads(1)  # the other cores have workers of their own
     shared = mmap.mmap(memory, 0) if memory >= 0 else None
     with channel.makefile("rb") as messages, contextlib.suppress(EOFError, ConnectionError):
         augment, place = pickle.load(messages)

@@ -198,32 +198,37 @@ def plot_report(batch, class_names, table: pd.DataFrame) -> Figure:
     class_names : sequence of str
         Names of the classes.
     table : pandas.DataFrame
-        Columns ``what``, ``how`` and ``images/s``.
+        Columns ``pictures``, ``what``, ``how`` and ``images/s``.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Two rows of images, and a bar for each row of the table.
+        Two rows of images, and a bar for each row of the table, those of each kind of
+        pictures in a panel of their own.
     """
-    figure = plt.figure(figsize=(9.2, 5.6), facecolor="white", layout="constrained")
+    kinds = table["pictures"].unique()
+    figure = plt.figure(
+        figsize=(9.2, 3.8 + 1.7 * len(kinds)), facecolor="white", layout="constrained"
+    )
     plt.close(figure)
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1.3, 1])
+    top, bottom = figure.subfigures(2, 1, height_ratios=[2.1, 1.7 * len(kinds)])
     top.suptitle("A batch, as the model gets it", fontsize=10)
     images, labels = batch
     _draw_images(top.subplots(2, 8), images, labels, class_names)
-    axis = bottom.subplots()
-    colours = {
-        name: f"tab:{colour}"
-        for name, colour in zip(table["what"].unique(), ("gray", "blue"), strict=False)
-    }
-    bars = axis.barh(
-        table["what"] + ", " + table["how"], table["images/s"], color=table["what"].map(colours)
-    )
+    axes = bottom.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, kind in zip(axes, kinds, strict=True):
+        _draw_timings(axis, table[table["pictures"] == kind])
+        axis.set_title(f"How fast batches come: {kind}; {os.cpu_count()} cores", fontsize=10)
+    axes[-1].set(xlabel="images per second (logarithmic)")
+    return figure
+
+
+def _draw_timings(axis, table: pd.DataFrame) -> None:
+    of_textbook = table["what"].str.startswith("CIFAR10Sequence")
+    colours = np.where(of_textbook, "tab:gray", "tab:blue")
+    bars = axis.barh(table["what"] + ", " + table["how"], table["images/s"], color=colours)
     axis.bar_label(bars, fmt="{:,.0f}", padding=3)
     axis.invert_yaxis()
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:,.0f}")
-    axis.margins(x=0.1)
-    axis.set(xlabel="images per second (logarithmic)")
-    axis.set_title(f"How fast batches come, {os.cpu_count()} cores", fontsize=10)
-    return figure
+    axis.margins(x=0.15)

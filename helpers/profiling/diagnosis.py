@@ -24,9 +24,13 @@ ADVICE = {
     "or fewer weights",
     "reading": "the disk. Copy the files to a faster one, or pack them into a few large files; "
     "more workers help too, since waiting for a disk costs no core",
-    "decoding": "the files. Store them no larger than they are used, as JPEG",
-    "resizing": "the size. Store the pictures as they are used; or give the model small uint8 "
-    "pictures and let keras.layers.Resizing enlarge them inside it",
+    "decoding": "the number of pixels that are decoded. MY_Generator(draft=True) decodes large "
+    "JPEGs at a fraction of their size; a pack of the resized pictures, helpers.pack(..., "
+    "image_size=...), decodes them once; one of smaller JPEGs (contents='jpeg', max_size=...) "
+    "saves disk, too",
+    "resizing": "the number of pixels that are resized. MY_Generator(draft=True) leaves fewer of a "
+    "large JPEG to shrink; a pack, helpers.pack(..., image_size=...), holds them resized; or "
+    "give the model smaller pictures, and let keras.layers.Resizing enlarge them inside it",
     "augmenting": "augment. Compute on whole arrays instead of loops, or do it in the model with "
     "Keras's layers; Python code runs side by side in processes only (use_multiprocessing=True)",
     "making batches": "__getitem__. MY_Generator does the same in a fraction of the time, and "

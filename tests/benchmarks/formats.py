@@ -27,7 +27,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from tqdm import tqdm
 
 import helpers
-from helpers.datasets import packing
+from helpers.datasets import contents
 from helpers.images import packs
 
 SAMPLES = {32: 50_000, 256: 1_000}  # of each height and width; about 150 and 200 MB
@@ -136,17 +136,17 @@ class Pack:
     """This project's: a .npy file, an index and a checksum for each sample."""
 
     def write(self, images, path):
-        right = packing.read_image  # what takes time here is to write, not to decode
-        packing.read_image = lambda name: images[int(name)]
+        right = contents.read_and_doubt  # what takes time here is to write, not to decode
+        contents.read_and_doubt = lambda name, max_pixels: (images[int(name)], None)
         try:
             names = [str(number) for number in range(len(images))]
             files = helpers.ImageFiles(names, np.zeros(len(images), np.int64), ())
-            packing.pack(files, path.with_suffix(".pack"))
+            helpers.pack(files, path.with_suffix(".pack"))
         finally:
-            packing.read_image = right
+            contents.read_and_doubt = right
 
     def open(self, path):
-        names = packing.load_pack(path.with_suffix(".pack")).filenames
+        names = helpers.load_pack(path.with_suffix(".pack")).filenames
         pack = packs.OpenPacks().pack(names.path)
         return lambda numbers: [pack.read(*row) for row in names.rows[numbers].tolist()]
 

@@ -1,11 +1,12 @@
 """What training takes of memory: more files, larger batches, longer queues, many names.
 
-    python tests/benchmarks/memory.py [files] [formula] [names] [cost]
+    python tests/benchmarks/memory.py [files] [formula] [photographs] [names] [cost]
 
 files    The peak of ``fit`` over 2,000, 20,000 and 200,000 files (links to the sample's
          pictures): flat within 10 %.
 formula  The growth of memory while a slow model lets the queue fill up, against a formula,
          for threads and processes, batch sizes and queue lengths: within 20 %.
+photographs  The same with pictures of 12 megapixels, which take more than their batches.
 names    A generator over 10,000,000 file names in a compact form.
 cost     ``fit`` with `helpers.MemoryUse` and without, taking turns.
 
@@ -16,6 +17,7 @@ names all of them are made, which takes about ten minutes.
 import argparse
 import concurrent.futures
 import contextlib
+import math
 import multiprocessing
 import os
 import tempfile
@@ -31,6 +33,7 @@ import helpers
 from helpers.profiling.footprint import MemoryUse
 
 SIDE = 200  # pixels
+PHOTOGRAPH, PHOTOGRAPHS = (3000, 4000), 62
 PROCESSES = {"workers": 2, "use_multiprocessing": True}
 THREADS = {"workers": 2}
 
@@ -114,11 +117,14 @@ def batches_held(workers, use_multiprocessing=False, max_queue_size=10):
     return max_queue_size + (workers + 4 if use_multiprocessing else 2)
 
 
-def growth_of_fit(batch_size, options):
+def growth_of_fit(batch_size, options, of_photographs=False):
     """MB by which memory grows in ``fit``, and of that, what idle workers take."""
 
-    def fit(side, size, seconds, epochs):
-        names = sample_names((options["max_queue_size"] + 10) * size)
+    def fit(side, size, seconds, epochs, of_photographs=False):
+        if of_photographs:
+            names = helpers.load_photographs(PHOTOGRAPH, PHOTOGRAPHS).filenames
+        else:
+            names = sample_names((options["max_queue_size"] + 10) * size)
         model = make_model(seconds)
         with (
             helpers.MY_Generator(
@@ -131,23 +137,45 @@ def growth_of_fit(batch_size, options):
 
     # Tiny batches first: what TensorFlow takes once is there when it is the others' turn.
     idle = fit(8, 2, seconds=0.05, epochs=1).over_time()["workers"].max()
-    grown = fit(SIDE, batch_size, seconds=0.0015 * batch_size, epochs=6).summary()
+    grown = fit(SIDE, batch_size, 0.0015 * batch_size, 6, of_photographs).summary()
     return grown["data grew by (MB)"], idle
+
+
+def decoding_megabytes():
+    """MB that the largest photograph takes in the process that makes its row of a batch.
+
+    Its file is read, it is decoded (3 bytes a pixel), and copied once as OpenCV hands it over. What
+    a worker process once took, it keeps.
+    """
+    names = helpers.load_photographs(PHOTOGRAPH, PHOTOGRAPHS).filenames
+    file_bytes = max(Path(name).stat().st_size for name in names)
+    return (file_bytes + 2 * math.prod(PHOTOGRAPH) * 3) / 1e6
 
 
 def measure_formula():
     """Print measured growth beside the formula's."""
-    cases = [
-        (options, batch_size, queue)
+    print_growth(
+        (options, batch_size, queue, False)
         for options in (THREADS, PROCESSES, {**PROCESSES, "workers": 8})
         for batch_size, queue in ((32, 2), (32, 10), (32, 32), (128, 4))
-    ]
+    )
+
+
+def measure_photographs():
+    """The same for photographs."""
+    print_growth(({**PROCESSES, "workers": workers}, 4, 2, True) for workers in (2, 4))
+
+
+def print_growth(cases):
+    """Measure cases of (options, batch size, queue, of photographs or not), and print a table."""
     rows = []
-    for options, batch_size, queue in tqdm(cases):
+    for options, batch_size, queue, of_photographs in tqdm(list(cases)):
         options = {**options, "max_queue_size": queue}
-        grown, idle = in_fresh_process(growth_of_fit, batch_size, options)
+        grown, idle = in_fresh_process(growth_of_fit, batch_size, options, of_photographs)
         batch = batch_size * SIDE * SIDE * 3 * 4 / 1e6
         formula = batches_held(**options) * batch + idle
+        if of_photographs:
+            formula += options["workers"] * decoding_megabytes()
         rows.append(
             {
                 "workers": options["workers"],
@@ -166,6 +194,7 @@ def measure_formula():
     print(f"{verdict}: the formula is off by at most {worst:.0f} % (goal 20)")
     print("threads:   batch bytes × (queue + 2)")
     print("processes: batch bytes × (queue + workers + 4) + idle processes")
+    print("           + workers × what decoding takes: the largest file, and 2 × its picture")
 
 
 # Many names
@@ -240,6 +269,7 @@ def main():
     parts = {
         "files": measure_files,
         "formula": measure_formula,
+        "photographs": measure_photographs,
         "names": measure_names,
         "cost": lambda: in_fresh_process(measure_cost),
     }

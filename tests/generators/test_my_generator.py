@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import skimage.data
 import tensorflow as tf
 from conftest import is_alive, wait_until
 from hypothesis import given, settings
@@ -38,7 +39,7 @@ from noting import (
 from skimage.io import imread
 from skimage.transform import resize
 
-from helpers import ImageError, MY_Generator
+from helpers import ImageError, MY_Generator, read_image, resize_image
 from helpers.generators.order import epoch_order
 from helpers.images.batches import LoadedBatch
 from helpers.loading import loaders as workers
@@ -588,6 +589,40 @@ def test_a_broken_file_whose_name_is_no_utf_8_is_named_by_fit(pictures, tmp_path
     Path(name).write_bytes(b"no picture")
     with pytest.raises(Exception, match=r"ImageError: .*caf\\+udce9\.png: is no picture"):
         fit(Generator([*pictures[:2], name], range(3), 1))  # Keras looks at two batches itself
+
+
+@pytest.fixture
+def photographs(save):
+    """JPEG files that are shrunk by little, by much, and by so much that drafts are made."""
+    names = []
+    for number, side in enumerate((9, 20, 300, 1100)):
+        image = np.resize(skimage.data.astronaut(), (side, side + 9, 3))
+        names.append(save(cv2.imencode(".jpg", image)[1].tobytes(), f"{number}.jpg"))
+    return names
+
+
+@pytest.mark.parametrize("draft", [False, True])
+def test_photographs_have_the_same_bytes_whoever_reads_them(photographs, threads, draft):
+    exact = np.stack([resize_image(read_image(name), SIZE) for name in photographs])
+    for how in ({}, {"workers": 2, "use_multiprocessing": True}, {"executor": threads}):
+        with Generator(photographs, range(4), 4, draft=draft, **how) as generator:
+            images = generator[0][0]
+            previewed = [image for _, image, _ in generator.preview(0, 0)]
+            read = [generator.read(name) for name in photographs]
+        if not draft:
+            np.testing.assert_array_equal(images, exact)
+        for others in (previewed, read):
+            np.testing.assert_array_equal(images, others)
+    np.testing.assert_array_equal(images[:2], exact[:2])  # for which a draft would be too small
+    assert draft == (images != exact).any()
+
+
+def test_read_does_not_augment_and_does_not_skip(pictures, tmp_path):
+    generator = Generator(pictures[:4], range(4), 2, augment=np.zeros_like, on_error="skip")
+    image = generator.read(Path(pictures[1]))
+    np.testing.assert_array_equal(image, resize_image(read_image(pictures[1]), SIZE))
+    with pytest.raises(ImageError, match="missing"):
+        generator.read(tmp_path / "missing.png")
 
 
 @pytest.mark.parametrize("how", WAYS)

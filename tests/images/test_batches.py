@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 from drawn import FORMATS, encode, kinds, paint, reference, sizes
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from PIL import Image
 from helpers.datasets.folders import ImageFiles
 from helpers.datasets.packed import load_pack
 from helpers.datasets.packing import pack
-from helpers.images import reading, resizing
+from helpers.images import batches, reading
 from helpers.images.batches import (
     BatchRequest,
     LoadedBatch,
@@ -31,8 +32,10 @@ from helpers.images.batches import (
     load_smallest,
 )
 from helpers.images.laps import WORK
-from helpers.images.reading import ImageError
-from helpers.images.resizing import resize_image
+from helpers.images.orientation import ORIENTATION
+from helpers.images.reading import ImageError, read_image
+from helpers.images.resizing import resize_image, write_resized
+from helpers.images.shrinking import Draft
 
 # ---- load_batch ----------------------------------------------------------------------------------
 
@@ -274,6 +277,68 @@ def test_augment_that_raises(pictures):
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+# ---- drafts --------------------------------------------------------------------------------------
+
+PHOTOGRAPHS = {"astronaut": 8, "cat": 4}  # by how much they can be reduced for SIZE
+
+
+def photograph(name):
+    return Image.fromarray(getattr(skimage.data, name)())
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_a_draft_of_a_photograph_differs_little_and_lies_right(save, name, orientation):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = encode(photograph(name), "JPEG", quality=90, exif=exif)
+    names = [save(data, "photograph.jpg")]
+    image, _, draft = reading.decode(data, names[0], draft_for=SIZE)
+    whole = read_image(names[0])
+    assert draft == Draft(PHOTOGRAPHS[name], *whole.shape[:2])
+    assert image.shape[:2] == tuple(-(-side // draft.factor) for side in whole.shape[:2])
+    for dtype, largest in (("float32", 1), ("uint8", 255)):
+        request = BatchRequest(names, SIZE, dtype)
+        right = load_batch(request).images.astype(float) / largest
+        quick = load_batch(request._replace(draft=True)).images.astype(float) / largest
+        assert 0 < 255 * np.abs(quick - right).mean() < 1
+
+
+def test_of_a_draft_the_smaller_picture_travels_and_the_bytes_are_the_same(save):
+    names = [
+        save(encode(photograph(name), "JPEG", quality=90), f"{name}.jpg") for name in PHOTOGRAPHS
+    ]
+    for dtype in ("float32", "uint8"):
+        request = BatchRequest(names, SIZE, dtype, draft=True)
+        smallest = load_smallest(request)
+        assert len(smallest) < math.prod(request.shape) * np.dtype(dtype).itemsize + 1000
+        loaded = expanded(smallest, request, np.empty(request.shape, dtype))
+        np.testing.assert_array_equal(loaded.images, load_batch(request).images)
+
+
+def test_what_is_no_large_jpeg_has_no_draft(save, pictures):
+    small = save(encode(photograph("cat").resize((4 * 28, 4 * 24 - 1)), "JPEG"), "small.jpg")
+    photo = save(encode(photograph("cat"), "PNG"), "cat.png")
+    request = BatchRequest([*pictures, small, photo], SIZE)
+    expected = load_batch(request).images
+    np.testing.assert_array_equal(load_batch(request._replace(draft=True)).images, expected)
+
+
+@given(
+    size=st.tuples(st.integers(1, 5000), st.integers(1, 5000)),
+    image_size=st.tuples(st.integers(1, 400), st.integers(1, 400)),
+)
+def test_a_draft_is_the_smallest_that_is_twice_as_large(size, image_size):
+    draft = reading._choose_draft(size, image_size)
+    factor = draft.factor if draft else 1
+
+    def is_enough(factor):
+        return all(a >= 2 * factor * b for a, b in zip(size, image_size, strict=True))
+
+    assert factor == 1 or is_enough(factor)
+    assert factor == 8 or not is_enough(2 * factor)
+
+
 # ---- times ---------------------------------------------------------------------------------------
 
 
@@ -288,7 +353,7 @@ def slowed(function):
 SLOW = {
     "read": lambda patch: patch.setattr(reading, "open", slowed(open), raising=False),
     "decode": lambda patch: patch.setattr(cv2, "imdecode", slowed(cv2.imdecode)),
-    "resize": lambda patch: patch.setattr(resizing, "resize_image", slowed(resize_image)),
+    "resize": lambda patch: patch.setattr(batches, "write_resized", slowed(write_resized)),
 }
 
 

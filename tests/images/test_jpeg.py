@@ -88,7 +88,7 @@ def test_what_pillow_refuses_is_refused():
 def test_what_pillow_accepts_is_read_and_doubted():
     data = with_bytes(KINDS["long"], b"\xff\xd9")
     Image.open(io.BytesIO(data)).load()
-    image, doubt = decode(data, "a.jpg")
+    image, doubt, _ = decode(data, "a.jpg")
     assert (image[-1, -1] == 128).all()  # grey: what libjpeg paints where pixels are missing
     assert "read all the same" in doubt and "FF D9" in doubt
     assert decode(KINDS["long"], "a.jpg")[1] is None

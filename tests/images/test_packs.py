@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import psutil
 import pytest
@@ -14,19 +15,61 @@ from helpers.datasets.folders import ImageFiles
 from helpers.datasets.packed import load_pack, verify_pack
 from helpers.datasets.packing import pack
 from helpers.images import packs
-from helpers.images.batches import BatchRequest, expanded, load_batch, load_smallest
-from helpers.images.packs import PICTURE, OpenPacks, PackedNames, PackError
+from helpers.images.batches import BatchRequest, Watch, expanded, load_batch, load_smallest
+from helpers.images.pack_layout import FILE_WITH, PIXELS, PLACES
+from helpers.images.packs import OpenPacks, PackedNames, PackError
 from helpers.images.reading import ImageError
 from helpers.images.resizing import write_resized
 
+CONTENTS = {
+    "pixels": {},
+    "files": {"contents": "files"},
+    "jpeg": {"contents": "jpeg", "max_size": (20, 20)},
+}
+"""Arguments of `pack`. Of `pictures`, some are larger than that."""
+
+
+@pytest.fixture(scope="module", params=CONTENTS)
+def contents(request):
+    return request.param
+
 
 @pytest.fixture(scope="module")
-def whole_pack(pictures, tmp_path_factory):
+def file(contents):
+    """Which file holds the pictures."""
+    return FILE_WITH[contents]
+
+
+@pytest.fixture(scope="module")
+def whole_pack(pictures, contents, tmp_path_factory):
     """A pack of all `pictures`, which no test may change."""
     path = tmp_path_factory.mktemp("packs") / "whole.pack"
     labels = np.arange(len(pictures)) % 2
-    pack(ImageFiles(pictures, labels, ("even", "odd")), path)
+    pack(ImageFiles(pictures, labels, ("even", "odd")), path, **CONTENTS[contents])
     return path
+
+
+@pytest.fixture(scope="module")
+def images(whole_pack, file):
+    """Its pictures, as numpy and OpenCV read them."""
+    data = (whole_pack / file).read_bytes()
+    return [picture_of(row, data) for row in np.load(whole_pack / "index.npy")]
+
+
+def picture_of(row, data):
+    if "size" not in row.dtype.names:
+        shape = row["height"], row["width"], 3
+        return np.frombuffer(data, np.uint8, np.prod(shape), row["start"]).reshape(shape)
+    encoded = np.frombuffer(data, np.uint8, row["size"], row["start"])
+    return cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+
+
+def resized(images, image_size, dtype="float32"):
+    """The batch that is to come."""
+    batch = np.empty((len(images), *image_size, 3), dtype)
+    for row, image in zip(batch, images, strict=True):
+        write_resized(row, image)
+    return batch
 
 
 @pytest.fixture
@@ -45,7 +88,7 @@ def flip_byte(file, position):
 
 
 def names_of(count):
-    rows = np.zeros(count, PICTURE)
+    rows = np.zeros(count, PLACES[PIXELS])
     rows["number"] = np.arange(count)
     return PackedNames(Path("a.pack"), rows)
 
@@ -71,19 +114,30 @@ def test_names_are_a_sequence():
 # ---- pictures ------------------------------------------------------------------------------------
 
 
-def test_pictures_are_those_of_the_files(whole_pack, pictures):
+def test_what_was_packed_comes_back(contents, whole_pack, images, pictures):
     with OpenPacks() as open_packs:
-        for name, filename in zip(load_pack(whole_pack).filenames, pictures, strict=True):
-            np.testing.assert_array_equal(open_packs.read(name), read_image(filename))
+        for name, image, picture in zip(
+            load_pack(whole_pack).filenames, images, pictures, strict=True
+        ):
+            content = open_packs.read(name)
+            if contents == "pixels":
+                np.testing.assert_array_equal(content, image)
+            elif contents == "files":
+                assert content == Path(picture).read_bytes()
+            np.testing.assert_array_equal(read_image(name), image)
+            if contents != "jpeg":
+                np.testing.assert_array_equal(image, read_image(picture))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 @pytest.mark.parametrize("load", [load_batch, "over a network"])
-def test_names_as_they_are_give_what_a_list_of_them_gives(whole_pack, dtype, load):
+@pytest.mark.parametrize("draft", [{}, {"draft": True, "image_size": (2, 2)}])
+def test_names_as_they_are_give_what_a_list_of_them_gives(whole_pack, dtype, load, draft):
     order = np.random.default_rng(0).permutation(70)
     names = load_pack(whole_pack).filenames[order]
-    expected = load_batch(BatchRequest(list(names), (20, 24), dtype))
-    request = BatchRequest(names, (20, 24), dtype)
+    options = {"image_size": (20, 24), "dtype": dtype} | draft
+    expected = load_batch(BatchRequest(list(names), **options))
+    request = BatchRequest(names, **options)
     if load is load_batch:
         loaded = load_batch(request)
     else:
@@ -92,37 +146,35 @@ def test_names_as_they_are_give_what_a_list_of_them_gives(whole_pack, dtype, loa
     assert loaded.positions == expected.positions
 
 
-def test_the_index_is_not_read_for_names_as_they_are(packed):
+def test_the_index_is_not_read_for_names_as_they_are(packed, file):
     names = load_pack(packed).filenames
     (packed / "index.npy").unlink()
     assert len(load_batch(BatchRequest(names, (20, 20))).images) == 70
-    os.truncate(packed / "pixels.npy", 1000)
+    os.truncate(packed / file, 1000)
     with pytest.raises(ImageError, match=r"x.pack#69: .*picture 69; delete the folder"):
         load_batch(BatchRequest(names[-1:], (20, 20)))
 
 
-def test_read_image_gives_an_array_that_can_be_written_to(whole_pack, pictures):
+def test_read_image_gives_an_array_that_can_be_written_to(whole_pack, images):
     image = read_image(f"{whole_pack}#3")
-    np.testing.assert_array_equal(image, read_image(pictures[3]))
+    np.testing.assert_array_equal(image, images[3])
     image[:] = 0
 
 
-def test_without_pread_as_on_windows(whole_pack, pictures, monkeypatch):
+def test_without_pread_as_on_windows(whole_pack, images, monkeypatch):
     monkeypatch.setattr(packs, "_read_at", packs._seek_and_read)
     names = load_pack(whole_pack).filenames
-    packed, files = (load_batch(BatchRequest(n, (20, 20))) for n in (names, pictures))
-    assert packed.images.tobytes() == files.images.tobytes()
+    packed = load_batch(BatchRequest(names, (20, 20)))
+    assert packed.images.tobytes() == resized(images, (20, 20)).tobytes()
     for number in (69, 0, 17):
-        np.testing.assert_array_equal(
-            read_image(f"{whole_pack}#{number}"), read_image(pictures[number])
-        )
+        np.testing.assert_array_equal(read_image(f"{whole_pack}#{number}"), images[number])
 
 
-def test_pictures_of_several_packs_and_files_in_one_batch(whole_pack, packed, pictures):
+def test_pictures_of_several_packs_and_files_in_one_batch(whole_pack, packed, pictures, images):
     names = [f"{whole_pack}#1", pictures[2], f"{packed}#3", f"{whole_pack}#4"]
     mixed = load_batch(BatchRequest(names, (20, 20)))
-    files = load_batch(BatchRequest(pictures[1:5], (20, 20)))
-    assert mixed.images.tobytes() == files.images.tobytes()
+    expected = resized([images[1], read_image(pictures[2]), *images[3:5]], (20, 20))
+    assert mixed.images.tobytes() == expected.tobytes()
 
 
 def test_a_relative_name_begins_in_the_folder_of_the_request(packed):
@@ -142,16 +194,40 @@ def test_a_picture_that_has_the_size_already_gives_the_bytes_that_resizing_gives
         resized = resize_image(image, (16, 16))
         expected = resized if dtype == "float32" else np.rint(255 * resized).astype(np.uint8)
         row = np.empty((16, 16, 3), dtype)
-        write_resized(row, image, np.empty((16, 16, 3), np.float32))
+        write_resized(row, image)
         assert row.tobytes() == expected.tobytes()
 
 
-def test_the_time_to_read_is_noted(whole_pack):
+def test_the_times_to_read_and_to_decode_are_noted(contents, whole_pack):
     names = load_pack(whole_pack).filenames
     for some in (names, list(names)):
         times = load_batch(BatchRequest(some, (20, 20))).times
         assert times.seconds["read"] > 0
-        assert times.seconds["decode"] == 0
+        assert (times.seconds["decode"] == 0) == (contents == "pixels")
+
+
+def test_what_may_be_wrong_with_a_file_is_noted_under_its_name_in_the_pack(tmp_path):
+    file, path = tmp_path / "deep.png", tmp_path / "x.pack"
+    file.write_bytes(cv2.imencode(".png", np.full((5, 7), 4095, np.uint16))[1].tobytes())
+    with pytest.warns(UserWarning, match="deep.png: has 16 bits a value"):
+        names = pack(ImageFiles([str(file)], [0], ("a",)), path, contents="files").filenames
+    lines = LinesOf(["first", "second"])
+    for some in (names, list(names)):
+        [*heard, doubt] = load_batch(BatchRequest(some, (5, 7)), watch=lines).suspects
+        assert heard == [(f"{path}#0", "first"), (f"{path}#0", "second")]
+        assert doubt[0] == f"{path}#0" and doubt[1].startswith("has 16 bits a value")
+    with pytest.warns(UserWarning, match="x.pack#0: has 16 bits a value"):
+        read_image(names[0])
+
+
+class LinesOf(Watch):
+    """Hears the same lines from each picture."""
+
+    def __init__(self, lines):
+        self.lines = lines
+
+    def heard(self):
+        return self.lines
 
 
 def test_a_worker_imports_numpy_and_the_standard_library_only():
@@ -185,9 +261,10 @@ def test_a_name_that_means_nothing_is_an_error_that_says_so(packed, name, words)
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("file", ["pixels.npy", "index.npy"])
+@pytest.mark.parametrize("in_index", [False, True])
 @pytest.mark.parametrize("size", [0, 5, 200, 0.5, -1])
-def test_a_file_that_is_cut_is_named_before_and_while_it_is_used(packed, file, size):
+def test_a_file_that_is_cut_is_named_before_and_while_it_is_used(packed, file, in_index, size):
+    file = "index.npy" if in_index else file
     names = load_pack(packed).filenames
     before = load_batch(BatchRequest(names, (20, 20)))
     whole = (packed / file).stat().st_size
@@ -195,7 +272,7 @@ def test_a_file_that_is_cut_is_named_before_and_while_it_is_used(packed, file, s
     for check in (load_pack, verify_pack):
         with pytest.raises(PackError, match=file):
             check(packed)
-    for some in (list(names), names) if file == "pixels.npy" else (list(names),):
+    for some in (list(names),) if in_index else (list(names), names):
         with pytest.raises(ImageError, match=f"{file}.*pack the files again"):
             load_batch(BatchRequest(some, (20, 20)))
         if size in (0.5, -1):
@@ -205,31 +282,36 @@ def test_a_file_that_is_cut_is_named_before_and_while_it_is_used(packed, file, s
             assert rest.errors[-1].filename == names[-1]
 
 
-def test_a_file_that_is_cut_while_it_is_open_is_an_error_and_no_crash(packed, pictures):
-    last = load_pack(packed).filenames.rows[-1].item()
+def test_a_file_that_is_cut_while_it_is_open_is_an_error_and_no_crash(packed, file):
+    number, _, start, *size = load_pack(packed).filenames.rows[-1].item()
     with OpenPacks() as open_packs:
         open_packs.read(f"{packed}#69")
-        open_packs.pack(str(packed)).read(*last)
-        os.truncate(packed / "pixels.npy", 1000)
-        checksum_of_nothing = packs.checksum(b"", last[2])
-        for row in (last, (*last[:-1], checksum_of_nothing)):
-            with pytest.raises(PackError, match=r"pixels.npy .*69.*made from 69.jpg"):
-                open_packs.pack(str(packed)).read(*row)
-        with pytest.raises(PackError, match=r"pixels.npy .*69.*made from 69.jpg"):
+        os.truncate(packed / file, 1000)
+        for crc32 in (0, packs.checksum(b"", size[0])):
+            with pytest.raises(PackError, match=rf"{file} .*69.*made from 69.jpg"):
+                open_packs.pack(str(packed)).read(number, crc32, start, *size)
+        with pytest.raises(PackError, match=rf"{file} .*69.*made from 69.jpg"):
             open_packs.read(f"{packed}#69")
         os.truncate(packed / "index.npy", 1000)
         with pytest.raises(PackError, match=r"index.npy ends before picture 69"):
             open_packs.read(f"{packed}#69")
 
 
-@pytest.mark.parametrize("file", ["pixels.npy", "index.npy", "pack.json"])
 def test_a_file_that_is_missing_is_named(packed, file):
-    (packed / file).unlink()
-    with pytest.raises(PackError, match=file):
-        load_pack(packed)
-    if file != "pack.json":
-        with pytest.raises(ImageError, match=rf"{file} .*No such file"):
-            read_image(f"{packed}#0")
+    names = load_pack(packed).filenames
+    for missing in (file, "index.npy", "pack.json"):
+        content = (packed / missing).read_bytes()
+        (packed / missing).unlink()
+        with pytest.raises(PackError, match=missing):
+            load_pack(packed)
+        if missing != "pack.json":
+            with pytest.raises(ImageError, match=rf"{missing} .*No such file"):
+                read_image(f"{packed}#0")
+        if missing == file:
+            with pytest.raises(ImageError, match=rf"x.pack#0: .*{missing} .*No such file"):
+                load_batch(BatchRequest(names, (20, 20)))
+        (packed / missing).write_bytes(content)
+    load_pack(packed)
 
 
 @pytest.mark.parametrize("rows", [np.arange(99), np.zeros(99, [("name", "S9"), ("other", "i8")])])
@@ -239,11 +321,11 @@ def test_an_index_of_another_kind_is_named(packed, rows):
         read_image(f"{packed}#0")
 
 
-def test_a_changed_pixel_names_the_picture(packed, pictures):
+def test_a_changed_byte_names_the_picture(packed, file):
     names = load_pack(packed).filenames
     row = np.load(packed / "index.npy")[17]
-    flip_byte(packed / "pixels.npy", int(row["start"]) + 5)
-    words = r"x.pack#17: .*pixels.npy.*made from 17.jpg"
+    flip_byte(packed / file, int(row["start"]) + 5)
+    words = rf"x.pack#17: .*{file}.*made from 17.jpg"
     for some in (names, list(names)):
         with pytest.raises(ImageError, match=words) as caught:
             load_batch(BatchRequest(some, (20, 20)))
@@ -251,35 +333,37 @@ def test_a_changed_pixel_names_the_picture(packed, pictures):
         rest = load_batch(BatchRequest(some, (20, 20), skip_errors=True))
         assert [error.filename for error in rest.errors] == [names[17]]
         assert rest.positions == [*range(17), *range(18, 70)]
-    with pytest.raises(PackError, match=r"pixels.npy.*made from 17.jpg"):
+    with pytest.raises(PackError, match=rf"{file}.*made from 17.jpg"):
         verify_pack(packed)
 
 
-def test_any_byte_that_changes_is_noticed(tmp_path):
+def test_any_byte_that_changes_is_noticed(tmp_path, contents, file):
     files = [str(tmp_path / f"{number}.png") for number in range(2)]
-    for number, file in enumerate(files):
-        write_picture(file, 2, 3, seed=number)
+    for number, name in enumerate(files):
+        write_picture(name, 2, 3, seed=number)
     path = tmp_path / "x.pack"
-    packed_names = pack(ImageFiles(files, np.arange(2), ("a", "b")), path).filenames
+    packed_names = pack(
+        ImageFiles(files, np.arange(2), ("a", "b")), path, **CONTENTS[contents]
+    ).filenames
     names = list(packed_names)
-    images = [read_image(file) for file in files]
+    images = [read_image(name) for name in names]
     batch = np.stack(images)
-    for file in ("pixels.npy", "index.npy"):
-        data = (path / file).read_bytes()
+    for changed in (file, "index.npy"):
+        data = (path / changed).read_bytes()
         for position in range(len(data)):
-            flip_byte(path / file, position)
-            with pytest.raises(PackError, match=file):
+            flip_byte(path / changed, position)
+            with pytest.raises(PackError, match=changed):
                 verify_pack(path)
             for name, image in zip(names, images, strict=True):
                 try:
                     assert read_image(name).tobytes() == image.tobytes()
                 except ImageError as error:
-                    assert file in str(error)
+                    assert changed in str(error)
             request = BatchRequest(packed_names, (2, 3), "uint8", skip_errors=True)
             loaded = load_batch(request)
             assert loaded.images.tobytes() == batch[loaded.positions].tobytes()
-            assert all(file in error.reason for error in loaded.errors)
-            (path / file).write_bytes(data)
+            assert all(changed in error.reason for error in loaded.errors)
+            (path / changed).write_bytes(data)
     note = path / "pack.json"
     data = note.read_bytes()
     for position in range(len(data)):
@@ -291,14 +375,33 @@ def test_any_byte_that_changes_is_noticed(tmp_path):
         note.write_bytes(data)
 
 
+@pytest.mark.parametrize("contents", ["files", "jpeg"], indirect=True)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_file_that_cannot_be_decoded_is_named_as_in_the_pack_and_as_it_was(packed, as_list):
+    names = load_pack(packed).filenames[[21]]
+    request = BatchRequest(list(names) if as_list else names, (20, 20), max_pixels=50)
+    words = r"x.pack#21: claims .* more than the 50 allowed \(max_pixels\) \(made from 21.jpg\)"
+    with pytest.raises(ImageError, match=words) as caught:
+        load_batch(request)
+    assert caught.value.filename == names[0]
+    with pytest.raises(ImageError, match=words):
+        read_image(names[0], max_pixels=50)
+    (packed / "index.npy").write_bytes(b"no index")
+    if not as_list:
+        with pytest.raises(ImageError, match=r"x.pack#21: claims .* \(max_pixels\)$"):
+            load_batch(request)
+
+
 @pytest.mark.parametrize(
-    "row", [(0, 0, 0, 0, 0), (0, 128, 2**32 - 1, 2**32 - 1, 7), (0, 2**64 - 1, 1, 1, 7)]
+    ("crc32", "start", "side"), [(0, 0, 0), (7, 128, 2**32 - 1), (7, 2**64 - 1, 1)]
 )
-def test_a_row_that_claims_what_is_not_there(packed, row):
-    with pytest.raises(ImageError, match=r"x.pack#0: .*pixels.npy.*made from 00.png"):
-        load_batch(BatchRequest(PackedNames(packed, np.array([row], PICTURE)), (20, 20)))
+def test_a_row_that_claims_what_is_not_there(packed, file, crc32, start, side):
+    row = (0, crc32, start, side, side) if file == PIXELS else (0, crc32, start, side * side)
+    with pytest.raises(ImageError, match=rf"x.pack#0: .*{file}.*made from 00.png"):
+        load_batch(BatchRequest(PackedNames(packed, np.array([row], PLACES[file])), (20, 20)))
 
 
+@pytest.mark.parametrize("contents", ["pixels"], indirect=True)
 def test_width_and_height_are_part_of_the_checksum(packed):
     rows = load_pack(packed).filenames.rows.copy()
     rows["height"], rows["width"] = rows["width"], rows["height"].copy()
@@ -306,7 +409,7 @@ def test_width_and_height_are_part_of_the_checksum(packed):
     assert turned.positions == np.flatnonzero(rows["height"] == rows["width"]).tolist()
 
 
-def test_a_disk_that_cannot_be_read_is_an_error_that_names_the_file(packed, monkeypatch):
+def test_a_disk_that_cannot_be_read_is_an_error_that_names_the_file(packed, file, monkeypatch):
     row_bytes = np.load(packed / "index.npy").itemsize
 
     def fail(descriptor, size, start):
@@ -316,14 +419,14 @@ def test_a_disk_that_cannot_be_read_is_an_error_that_names_the_file(packed, monk
 
     monkeypatch.setattr(packs, "_read_at", fail)
     for names in (load_pack(packed).filenames[-1:], [f"{packed}#69"]):
-        with pytest.raises(ImageError, match=r"pixels.npy.*Input/output error.*69.jpg"):
+        with pytest.raises(ImageError, match=rf"{file}.*Input/output error.*69.jpg"):
             load_batch(BatchRequest(names, (20, 20)))
 
 
 @pytest.mark.skipif(not hasattr(psutil.Process, "num_fds"), reason="no descriptors on Windows")
-def test_no_descriptor_stays_open(packed):
+def test_no_descriptor_stays_open(packed, file):
     names = load_pack(packed).filenames
-    flip_byte(packed / "pixels.npy", 1000)
+    flip_byte(packed / file, 1000)
     before = psutil.Process().num_fds()
     for some in (names, list(names)) * 3:
         with pytest.raises(ImageError):
@@ -342,9 +445,19 @@ def test_no_descriptor_stays_open(packed):
         assert psutil.Process().num_fds() == before
 
 
-def test_a_pack_that_is_made_anew_is_read_anew(packed, pictures):
+def test_a_pack_that_is_made_anew_is_read_anew(packed, contents, images, pictures):
     with OpenPacks() as open_packs:
         open_packs.read(f"{packed}#0")
     shutil.rmtree(packed)
-    pack(ImageFiles(pictures[::-1], np.zeros(70, np.int64), ("a",)), packed)
-    np.testing.assert_array_equal(read_image(f"{packed}#0"), read_image(pictures[-1]))
+    files = ImageFiles(pictures[::-1], np.zeros(70, np.int64), ("a",))
+    pack(files, packed, **CONTENTS[contents])
+    np.testing.assert_array_equal(read_image(f"{packed}#0"), images[-1])
+
+
+def test_a_pack_that_is_made_anew_with_other_contents_says_what_is_missing(packed, pictures):
+    names = load_pack(packed).filenames
+    other = "files" if names.rows.dtype == PLACES[PIXELS] else "pixels"
+    shutil.rmtree(packed)
+    pack(ImageFiles(pictures, np.zeros(70, np.int64), ("a",)), packed, contents=other)
+    with pytest.raises(ImageError, match=r"x.pack#0: .*(pixels|files).npy cannot be opened"):
+        load_batch(BatchRequest(names, (20, 20)))

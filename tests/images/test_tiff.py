@@ -46,7 +46,7 @@ def refused(data):
 def test_whole_files_are_read(compression):
     data = encode(SOFT, "TIFF", compression=compression)
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    image, doubt = decode(data, "a.tif")
+    image, doubt, _ = decode(data, "a.tif")
     np.testing.assert_array_equal(image, expected)
     assert doubt is None
 
@@ -117,7 +117,7 @@ def grey_tiff(bits, values, white_is_zero=False):
 def test_grey_of_few_and_many_bits(bits, white_is_zero):
     largest = 2**bits - 1
     values = np.random.default_rng(0).integers(0, largest + 1, (9, 13))
-    image, _ = decode(grey_tiff(bits, values, white_is_zero), "a.tif")
+    image, *_ = decode(grey_tiff(bits, values, white_is_zero), "a.tif")
     expected = values >> 8 if bits == 16 else values * 255 // largest
     expected = 255 - expected if white_is_zero else expected
     np.testing.assert_array_equal(image, np.repeat(expected[..., np.newaxis], 3, axis=2))
@@ -125,7 +125,7 @@ def test_grey_of_few_and_many_bits(bits, white_is_zero):
 
 def test_of_12_bits_the_upper_8_are_kept():
     values = np.random.default_rng(0).integers(0, 1 << 12, (9, 14))
-    image, doubt = decode(grey_tiff(12, values), "a.tif")
+    image, doubt, _ = decode(grey_tiff(12, values), "a.tif")
     np.testing.assert_array_equal(image[..., 0], values >> 4)
     assert doubt is None
 

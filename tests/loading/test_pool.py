@@ -2,6 +2,7 @@ import concurrent.futures
 import contextlib
 import ctypes
 import functools
+import math
 import os
 import pickle
 import signal
@@ -17,6 +18,7 @@ import psutil
 import pytest
 from conftest import in_background, is_alive, wait_until
 
+from helpers.datasets.photographs import load_photographs
 from helpers.images.batches import BatchRequest, load_batch
 from helpers.images.reading import ImageError
 from helpers.loading import pool as pools
@@ -595,3 +597,37 @@ def test_a_program_without_free_descriptors_gets_an_error_that_says_so(pictures)
         with no_free_descriptors(), pytest.raises((OSError, WorkerDiedError)):
             pool.load(request_for(pictures[:3]), 60)
         assert worker_of(pool, pictures[:3]) != first
+
+
+# ---- large pictures ------------------------------------------------------------------------------
+
+MEGAPIXELS_16 = (3456, 4608)
+
+
+def status_of(pid):
+    """Peak of a process's memory, in bytes, and how often it waited for a new page."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(peak.split()[1]) * 1024, int(fields[7])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_worker_takes_little_more_than_a_large_picture_and_uses_it_again(pictures, tmp_path):
+    (name,) = load_photographs(MEGAPIXELS_16, 1, tmp_path).filenames
+    decoded = math.prod(MEGAPIXELS_16) * 3
+    request = BatchRequest([name] * 3, (224, 224))
+    pool = Pool(1, 2, 3 * 224 * 224 * 3 * 4)
+    try:
+        pool.load(request._replace(filenames=pictures[:3]), 60)
+        (_, worker) = pool._idle.queue[0]
+        before, _ = status_of(worker.pid)
+        pool.load(request, 60)
+        after, faults = status_of(worker.pid)
+        assert after - before < decoded + 64e6
+        pool.load(request, 60)
+        _, more = status_of(worker.pid)
+        assert (more - faults) * os.sysconf("SC_PAGE_SIZE") < decoded / 2
+    finally:
+        pool.end()

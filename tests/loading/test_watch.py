@@ -186,10 +186,10 @@ def replacing_decode(decode):
 
 @needs_processes
 def test_of_a_flood_of_lines_the_first_ones_are_told_once(pictures, capfd):
-    def flood(data, filename, max_pixels):
+    def flood(data, filename, max_pixels, draft_for):
         os.write(2, f"{filename}: first\n\n{filename}: first\n".encode())
         os.write(2, b"".join(b"line %d\n" % number for number in range(100_000)))
-        return np.zeros((9, 9, 3), np.uint8), None
+        return np.zeros((9, 9, 3), np.uint8), None, None
 
     with pool_of(replacing_decode(flood)) as pool:
         suspects = pool.load(request_for(pictures[:3]), 60).suspects

@@ -107,13 +107,22 @@ def test_rates_that_differ_tenfold_get_a_logarithmic_axis(timings):
     assert plots.plot_workers(timings).axes[0].get_yscale() == "log"
 
 
-def test_the_report_shows_16_images_and_a_bar_for_each_way():
+def test_the_report_shows_16_images_and_a_bar_for_each_way_by_kind_of_pictures():
     table = pd.DataFrame(
-        {"what": ["A", "B"], "how": ["one process"] * 2, "images/s": [100.0, 4000.0]}
+        {
+            "pictures": ["photographs"] * 2 + ["drawings"] * 2,
+            "what": ["CIFAR10Sequence", "MY_Generator"] * 2,
+            "how": ["one process"] * 4,
+            "images/s": [10.0, 300.0, 100.0, 4000.0],
+        }
     )
     figure = plots.plot_report(batch(20), NAMES, table)
     assert len(drawn(figure)[0]) == 16
-    assert [bar.get_width() for bar in figure.axes[-1].patches] == [100, 4000]
+    for axis, kind, rates in zip(
+        figure.axes[-2:], ("photographs", "drawings"), ([10, 300], [100, 4000]), strict=True
+    ):
+        assert kind in axis.get_title()
+        assert [bar.get_width() for bar in axis.patches] == rates
 
 
 def test_figures_are_white_and_not_left_open_for_a_notebook_to_show_twice(timings):

@@ -29,7 +29,8 @@ from watched import (
 )
 
 from helpers import CIFAR10Sequence, MY_Generator, Timeline, fit_generator
-from helpers.images import reading, resizing
+from helpers.images import batches as making_of
+from helpers.images import reading
 from helpers.images.laps import WORK
 from helpers.profiling.timeline import batch_rows, worker_lanes
 
@@ -261,13 +262,13 @@ def delay_decode(monkeypatch):
 
 
 def delay_resize(monkeypatch):
-    resize = resizing.resize_image
+    resize = making_of.write_resized
 
-    def slow_resize(*arguments, **options):
+    def slow_resize(*arguments):
         time.sleep(DELAY / 10)
-        return resize(*arguments, **options)
+        resize(*arguments)
 
-    monkeypatch.setattr(resizing, "resize_image", slow_resize)
+    monkeypatch.setattr(making_of, "write_resized", slow_resize)
 
 
 DELAYS = {"read": delay_read, "decode": delay_decode, "resize": delay_resize}

@@ -1,0 +1,184 @@
+"""What a pack keeps of each picture: its pixels, its file as it is, or a JPEG of bounded size."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from helpers import arguments
+from helpers.datasets import recoding
+from helpers.images import jpeg, packs
+from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.reading import ImageError, decode, file_content, read_and_doubt, read_packed
+from helpers.images.resizing import write_resized
+
+TAKES = {
+    "pixels": {"image_size", "draft"},
+    "files": set(),
+    "jpeg": {"image_size", "max_size", "quality", "draft"},
+}
+"""The arguments of `pack` that go with each of its `contents`."""
+QUALITY = 90  # of 100, if nothing is said
+
+
+class How(NamedTuple):
+    """What becomes of each picture: the arguments of `pack`, checked."""
+
+    contents: str
+    image_size: tuple[int, int] | None
+    max_size: tuple[int, int] | None
+    quality: int | None
+    draft: bool
+    max_pixels: int
+
+    def size_for(self, size):
+        """Return height and width of the JPEG for a picture of that size."""
+        return self.image_size or recoding.fitting(size, self.max_size)
+
+
+class Kept(NamedTuple):
+    """What a pack keeps of a picture.
+
+    Attributes
+    ----------
+    data : bytes or numpy.ndarray
+        A file's content, or pixels.
+    numbers : tuple
+        What the index says of it: see `helpers.images.pack_layout`.
+    suspects : sequence of tuple of str
+        Name and remark, if it was read and may be wrong all the same.
+    """
+
+    data: bytes | np.ndarray
+    numbers: tuple[float, ...]
+    suspects: Sequence[tuple[str, str]]
+
+
+# ---- what is asked for ---------------------------------------------------------------------------
+
+
+def check_how(contents, image_size, max_size, quality, draft, max_pixels):
+    """Check the arguments of `pack` that say what becomes of each picture."""
+    arguments.choice("contents", contents, tuple(TAKES))
+    draft = arguments.yes_or_no("draft", draft)
+    _check_what_goes_together(contents, image_size, max_size, quality, draft)
+    if image_size is not None:
+        image_size = arguments.image_size(image_size)
+    if max_size is not None:
+        max_size = arguments.image_size(max_size, "max_size")
+    if contents == "jpeg":
+        quality = QUALITY if quality is None else quality
+        quality = arguments.whole_number("quality", quality, at_least=1, at_most=100)
+        longest = max(image_size or max_size)
+        arguments.whole_number("a side of a JPEG", longest, 1, at_most=recoding.LONGEST_SIDE)
+    max_pixels = arguments.whole_number("max_pixels", max_pixels, at_least=1)
+    return How(contents, image_size, max_size, quality, draft, max_pixels)
+
+
+def _check_what_goes_together(contents, image_size, max_size, quality, draft):
+    received = {
+        "image_size": image_size,
+        "max_size": max_size,
+        "quality": quality,
+        "draft": draft or None,
+    }
+    others = [
+        f"{name}={value!r}"
+        for name, value in received.items()
+        if value is not None and name not in TAKES[contents]
+    ]
+    if others:
+        raise ValueError(
+            f"contents={contents!r} does not go with {', '.join(others)}. Leave that out, or pass "
+            f"contents='jpeg', which makes JPEG files of the size and quality that you want"
+        )
+    if contents == "jpeg" and (image_size is None) == (max_size is None):
+        raise ValueError(
+            f"contents='jpeg' needs image_size=(height, width), the size that all pictures get, or "
+            f"max_size=(height, width), which none exceeds: one of the two; received "
+            f"image_size={image_size!r} and max_size={max_size!r}"
+        )
+    if contents == "pixels" and draft and image_size is None:
+        raise ValueError("draft=True needs image_size=(height, width): it is a way to shrink")
+
+
+# ---- what is kept --------------------------------------------------------------------------------
+
+
+def keep(filename, how):
+    """Read a picture, and return what a pack keeps of it.
+
+    Parameters
+    ----------
+    filename : str or os.PathLike
+        An image file, or a picture in another pack.
+    how : How
+        What becomes of it.
+
+    Returns
+    -------
+    Kept
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    keep_as = {"pixels": _keep_pixels, "files": _keep_file, "jpeg": _keep_jpeg}[how.contents]
+    return keep_as(os.fspath(filename), how)
+
+
+def _keep_pixels(filename, how):
+    if how.image_size is None:
+        image, doubt = read_and_doubt(filename, how.max_pixels)
+        suspects = _suspects(filename, doubt)
+    else:
+        request = BatchRequest(
+            [filename], how.image_size, "uint8", max_pixels=how.max_pixels, draft=how.draft
+        )
+        loaded = load_batch(request)
+        image, suspects = loaded.images[0], loaded.suspects
+    return Kept(image, image.shape[:2], suspects)
+
+
+def _keep_file(filename, how):
+    data = _content(filename)
+    if isinstance(data, np.ndarray):
+        reason = "is kept as pixels, and no longer as a file; pack it as contents='pixels'"
+        raise ImageError(filename, reason)
+    _, doubt, _ = decode(data, filename, how.max_pixels)
+    return Kept(data, (len(data), len(data), 0), _suspects(filename, doubt))
+
+
+def _keep_jpeg(filename, how):
+    """Encode a picture again, but for a JPEG file that has the right size already."""
+    content = _content(filename)
+    if isinstance(content, np.ndarray):
+        image, doubt, draft = content, None, None
+    else:
+        size = recoding.size_in_header(content) if how.draft else None
+        draft_for = how.size_for(size) if size else None
+        image, doubt, draft = decode(content, filename, how.max_pixels, draft_for)
+    size = (draft.height, draft.width) if draft else image.shape[:2]
+    new_size = how.size_for(size)
+    file_size = memoryview(content).nbytes
+    if new_size == size and isinstance(content, bytes) and content.startswith(jpeg.START):
+        data, lost = content, 0
+    else:
+        resized = np.empty((*new_size, 3), np.uint8)
+        write_resized(resized, image, draft)
+        data, lost = recoding.encode(resized, how.quality)
+    return Kept(data, (len(data), file_size, lost), _suspects(filename, doubt))
+
+
+def _content(filename):
+    """Bytes of a file, on disk or in a pack; or pixels, if that is what the pack has."""
+    if packs.is_packed(filename):
+        with packs.OpenPacks() as open_packs:
+            return read_packed(filename, open_packs)
+    return file_content(filename)
+
+
+def _suspects(filename, doubt):
+    return [(filename, doubt)] if doubt else []
