@@ -18,7 +18,7 @@ from helpers.images.opencv import cv2
 ROWS = 24  # of the picture, in a block; with 16 to 48 it takes about as long
 MOST_PRODUCTS = 1 << 18  # in one multiplication: for more, OpenBLAS starts threads
 MOST_PRODUCTS_OF_VECTOR = 9 << 10  # the same, if one of the two is a single row
-MOST_KEPT = 1 << 20  # numbers in an array to work in: 4 MB
+MOST_KEPT = 1 << 22  # numbers in an array to work in: 16 MB, a picture of 1.3 megapixels
 NOTHING = np.empty(0, np.float32)
 CACHED = 64  # matrices, of about 0.1 MB each for a photograph
 
