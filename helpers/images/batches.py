@@ -222,9 +222,8 @@ class _Work:
         self.suspects: list[tuple[str, str]] = []
         self.draft_for = request.image_size if request.draft else None
         self.open_packs = packs.OpenPacks(request.folder)
-        self._read = self._read_file
+        self.pack: packs.OpenPack | None = None
         if isinstance(names := request.filenames, packs.PackedNames):
-            self._read = self._read_packed
             self.pack = self.open_packs.pack(names.path)
             self.packed_rows = names.rows.tolist()
 
@@ -239,7 +238,9 @@ class _Work:
         """Read a picture; None if it cannot be read and is left out."""
         self.watch.begin(position)
         try:
-            return self._read(position)
+            if self.pack is not None:
+                return self._read_packed(self.pack, position)
+            return self._read_file(position)
         except ImageError as error:
             self.watch.heard()  # of a file that is refused nobody needs the lines
             if not self.request.skip_errors:
@@ -257,10 +258,10 @@ class _Work:
         self.laps.end("read")
         return self._decode(content, filename) if isinstance(content, bytes) else (content, None)
 
-    def _read_packed(self, position: int) -> _Picture:
+    def _read_packed(self, pack: packs.OpenPack, position: int) -> _Picture:
         """Read one of `PackedNames`; where pixels are packed its name is made for an error only."""
         try:
-            content = self.pack.read(*self.packed_rows[position])
+            content = pack.read(*self.packed_rows[position])
         except packs.PackError as error:
             raise ImageError(self.request.filenames[position], str(error)) from error
         self.laps.end("read")

@@ -88,6 +88,7 @@ def test_slow_computing_is_the_limit(make, monkeypatch, function, limit):
     found = watch(make(), step=0.005).diagnose()
     assert found.limit == limit
     assert found.speedup > 3
+    assert "draft=True" in found.text and "pack(..., image_size=...)" in found.text
 
 
 def test_shrinking_large_pictures_is_limited_by_resizing(tmp_path):
