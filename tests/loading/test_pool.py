@@ -501,7 +501,7 @@ def test_end_leaves_no_process_and_no_descriptor(pictures):
     assert wait_until(lambda: not any(map(is_alive, started)))
     pool.end()
     del pool, load
-    assert me.num_fds() == descriptors
+    assert me.num_fds() <= descriptors  # fewer, if one of an earlier test is closed meanwhile
 
 
 def test_a_pool_that_has_ended_says_so(pictures):
