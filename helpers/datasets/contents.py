@@ -71,7 +71,7 @@ def check_how(contents, image_size, max_size, quality, draft, max_pixels):
         quality = QUALITY if quality is None else quality
         quality = arguments.whole_number("quality", quality, at_least=1, at_most=100)
         longest = max(image_size or max_size)
-        arguments.whole_number("a side of a JPEG", longest, 1, at_most=recoding.LONGEST_SIDE)
+        arguments.whole_number("a side of a JPEG", longest, 1, at_most=jpeg.LONGEST_SIDE)
     max_pixels = arguments.whole_number("max_pixels", max_pixels, at_least=1)
     return How(contents, image_size, max_size, quality, draft, max_pixels)
 

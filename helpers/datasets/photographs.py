@@ -9,6 +9,7 @@ from skimage import data
 from helpers import arguments
 from helpers.datasets.folders import ImageFiles
 from helpers.datasets.writing import DATA_DIR, make_once, whole_or_absent, write_pictures
+from helpers.images import jpeg
 
 # Those that lie in every installation of scikit-image: it would download the others.
 SOURCES = {
@@ -18,7 +19,6 @@ SOURCES = {
     "motorcycle": lambda: data.stereo_motorcycle()[0],
     "rocket": data.rocket,
 }
-LONGEST_SIDE = 65_500  # of a JPEG file, says libjpeg
 BYTES_A_PIXEL = 0.3
 
 
@@ -56,7 +56,7 @@ def load_photographs(image_size=(375, 500), count=300, cache_dir=None):
         If the disk is full or `cache_dir` cannot be written.
     """
     height, width = arguments.image_size(image_size)
-    arguments.whole_number("image_size", max(height, width), at_least=1, at_most=LONGEST_SIDE)
+    arguments.whole_number("image_size", max(height, width), at_least=1, at_most=jpeg.LONGEST_SIDE)
     count = arguments.whole_number("count", count, at_least=1)
     folder = Path(cache_dir or DATA_DIR) / f"photographs-{width}x{height}"
     names = [name for name, *_ in _plan(count)]

@@ -8,8 +8,6 @@ from helpers.images.opencv import cv2
 from helpers.images.orientation import swaps_sides
 from helpers.images.reading import decode, printable
 
-LONGEST_SIDE = 65_500  # of a JPEG file, says libjpeg
-
 
 def fitting(size, max_size):
     """Return the size that fits within another, of the same shape and not enlarged."""

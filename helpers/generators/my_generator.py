@@ -91,7 +91,7 @@ class MY_Generator(keras.utils.PyDataset):
         Decode a JPEG that is at least four times as high and wide as `image_size` at 1/2, 1/4 or
         1/8 of its size, which is twice `image_size` at least: in a fraction of the time. (The word
         is Pillow's.) What that has blurred is not blurred again; values differ from those of the
-        whole picture by 0.2 of 255 on average, in no photograph that was tried by 2.
+        whole picture by less than 1 of 255 on average, in the photographs of the tests.
     executor : concurrent.futures.Executor, optional
         Where to make the batches instead: any executor, such as a Dask cluster's,
         ``client.get_executor()``. It is asked for `workers` batches at a time. What travels

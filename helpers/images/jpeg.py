@@ -16,6 +16,7 @@ from helpers.images.orientation import EXIF_START, UPRIGHT, of_metadata
 
 START, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
 SIZE = struct.Struct(">HH")
+LONGEST_SIDE = 65_500  # that libjpeg writes, in pixels
 XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
 MARKER = re.compile(rb"\xff[\x01-\xfe]")
 MARKER_HERE = re.compile(rb"\xff+[\x01-\xfe]")  # FF may be repeated
