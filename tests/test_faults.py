@@ -32,7 +32,8 @@ from jupyter_client.manager import KernelManager
 
 from helpers import MY_Generator
 from helpers.loading import pool
-from helpers.loading.loaders import IDLE_SECONDS, TRIES
+from helpers.loading.loaders import TRIES
+from helpers.loading.read_ahead import IDLE_SECONDS
 from helpers.profiling.timing import Arrivals
 
 # A signal could not end a fit that hangs, since it waits within TensorFlow.
@@ -744,9 +745,9 @@ def test_two_programs_at_once(start):
 MANY = """
 import json
 
-from helpers.loading import loaders as workers
+from helpers.loading import read_ahead
 
-workers.IDLE_SECONDS = 1.0
+read_ahead.IDLE_SECONDS = 1.0
 LARGE = dict(image_size=(280, 200), workers=16, use_multiprocessing=True, max_queue_size=32)
 me = psutil.Process()
 

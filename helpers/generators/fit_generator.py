@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from helpers import arguments
+from helpers.generators.epochs import Epochs
 from helpers.generators.my_generator import MY_Generator
 
 
@@ -60,11 +61,11 @@ def fit_generator(
     if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
         callbacks = [callbacks] if callbacks else []
     if steps_per_epoch is not None:
-        generator = _FixedSteps(generator, "steps_per_epoch", steps_per_epoch)
+        generator = _fixed_steps(generator, "steps_per_epoch", steps_per_epoch)
         epochs_noted = keras.callbacks.LambdaCallback(generator.start_epoch, generator.finish_epoch)
         callbacks = [*callbacks, epochs_noted]
     if validation_steps is not None and isinstance(validation_data, keras.utils.PyDataset):
-        validation_data = _FixedSteps(validation_data, "validation_steps", validation_steps)
+        validation_data = _fixed_steps(validation_data, "validation_steps", validation_steps)
         validation_steps = None
     return model.fit(
         generator,
@@ -91,37 +92,58 @@ def _set_workers(sequence, workers: int, use_multiprocessing: bool, max_queue_si
 class _FixedSteps(keras.utils.PyDataset):
     """Another sequence's batches, end to end, cut into epochs of `steps` batches."""
 
-    def __init__(self, sequence: keras.utils.PyDataset, name: str, steps: int):
+    def __init__(self, sequence: keras.utils.PyDataset, steps: int):
         super().__init__(
             workers=sequence.workers,
             use_multiprocessing=sequence.use_multiprocessing,
             max_queue_size=sequence.max_queue_size,
         )
         self.sequence = sequence
-        self.steps = arguments.whole_number(name, steps, at_least=1)
-        self.first_epoch = getattr(sequence, "epoch", 0)
+        self.steps = steps
         self.first = 0
 
     def start_epoch(self, epoch: int, logs: dict | None = None) -> None:
         self.first = epoch * self.steps
 
     def finish_epoch(self, epoch: int, logs: dict | None = None) -> None:
-        """Leave a generator in the epoch after all that were begun."""
-        if isinstance(self.sequence, MY_Generator):
-            epochs = -(-(epoch + 1) * self.steps // len(self.sequence))
-            self.sequence.start_at(self.first_epoch + epochs)
+        pass
 
     def __len__(self):
         return self.steps
 
     def __getitem__(self, index):
-        epoch, index = divmod(self.first + index, len(self.sequence))
-        if isinstance(self.sequence, MY_Generator):
-            return self.sequence.batch(self.first_epoch + epoch, index)
-        return self.sequence[index]
+        return self.sequence[(self.first + index) % len(self.sequence)]
 
     def on_epoch_begin(self):
         self.sequence.on_epoch_begin()
 
     def on_epoch_end(self):
         self.sequence.on_epoch_end()
+
+
+class _FixedStepsOfEpochs(_FixedSteps):
+    """The same of a generator that knows its epochs, and whose batches are made ahead."""
+
+    def __init__(self, sequence: Epochs, steps: int):
+        super().__init__(sequence, steps)
+        self.first_epoch = sequence.epoch
+
+    def finish_epoch(self, epoch: int, logs: dict | None = None) -> None:
+        """Leave the generator in the epoch after all that were begun."""
+        epochs = -(-(epoch + 1) * self.steps // len(self.sequence))
+        self.sequence.start_at(self.first_epoch + epochs)
+
+    def __getitem__(self, index):
+        return self.sequence.batch(*self._place(index))
+
+    def on_epoch_begin(self):
+        self.sequence.expect(self.steps, self._place)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        epoch, index = divmod(self.first + index, len(self.sequence))
+        return self.first_epoch + epoch, index
+
+
+def _fixed_steps(sequence: keras.utils.PyDataset, name: str, steps: int) -> _FixedSteps:
+    kind = _FixedStepsOfEpochs if isinstance(sequence, Epochs) else _FixedSteps
+    return kind(sequence, arguments.whole_number(name, steps, at_least=1))

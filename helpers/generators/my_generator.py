@@ -1,10 +1,9 @@
 """MY_Generator: the article's second class, made fit for real work."""
 
 import concurrent.futures
+import copy
 import functools
-import multiprocessing
 import os
-import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -15,25 +14,30 @@ from numpy.typing import ArrayLike
 
 from helpers import arguments
 from helpers.generators import order
-from helpers.generators.passes import Pass, names_in_fit
+from helpers.generators.epochs import Batch, Epochs
+from helpers.generators.passes import HELD_BY_TENSORFLOW, Pass
 from helpers.images import MAX_PIXELS
 from helpers.images.batches import BatchRequest, LoadedBatch, load_batch
 from helpers.images.packs import PackedNames
 from helpers.images.reading import ImageError, printable
-from helpers.loading.loaders import choose_loader
+from helpers.loading.loaders import ProcessLoader, choose_loader
 from helpers.loading.memory import BatchMemory
+from helpers.loading.read_ahead import ReadAhead
 from helpers.samples import check_samples
 
 DTYPES = ("float32", "uint8")
 
 
-class MY_Generator(keras.utils.PyDataset):
-    """Batches of image files for ``model.fit``, ``evaluate`` and ``predict``.
+class MY_Generator(Epochs):
+    """Batches of image files for ``model.fit``, ``evaluate``, ``predict``, or a loop of your own.
 
     A batch is a function of (seed, epoch, index) and of nothing else: the same bytes come
     with any number of workers, threads or processes, in whatever order they are asked for.
     Every sample comes exactly once an epoch, the short last batch included. An array that
     was handed out, or any slice of it, never changes afterwards.
+
+    While a batch is used, the next ones are made, on TensorFlow, JAX and PyTorch alike, in the
+    order in which Keras is going to ask for them, or a ``for`` loop does.
 
     Parameters
     ----------
@@ -71,17 +75,16 @@ class MY_Generator(keras.utils.PyDataset):
         none of whose files can be read is an error all the same: training on an empty batch
         turns the weights of a BatchNormalization layer into NaN.)
     workers : int
-        Threads, or with `use_multiprocessing` processes, that prepare batches ahead of the
-        training. 0 and 1 mean none. (Keep to 1 within a ``tf.distribute`` strategy, where
-        Keras 3.15 delivers batches twice that its queue held when an epoch ended. On JAX and
-        PyTorch, where it does so too, one is what you get, with a warning.)
+        Threads, or with `use_multiprocessing` processes, that make batches ahead of the
+        training. One thread is one batch ahead; 0 makes none ahead.
     use_multiprocessing : bool
-        Prepare the batches in `workers` processes, which write them into memory that this
+        Have `workers` processes make the batches, which write them into memory that this
         process shares. They start with the first batch, and end with `close` or a ``with``
-        block, with Python, or five seconds after the last batch. A batch whose process dies
+        block, with Python, or when for five seconds nobody reads. A batch whose process dies
         is made again by another. (On Windows threads do it.)
     max_queue_size : int
-        Batches that are prepared ahead, at most.
+        Batches that are ready or in work, besides the one that is asked for, at most; so many
+        workers, and one more, can be busy.
     timeout : float or None
         Seconds after which a batch that a process does not deliver is an error, and the
         process is ended.
@@ -103,12 +106,20 @@ class MY_Generator(keras.utils.PyDataset):
         the same files, `seed` and `batch_size`, and ``fit(..., shuffle=False)``. In the last
         step shares differ by one image if `count` does not divide the number of files; on JAX,
         where Keras 3.15 would then train on wrong gradients without a word, that is an error.
+    drop_last : bool
+        Leave out the last batch of an epoch if it is short (with `shuffle`, other samples each
+        time); ``len`` does not count it. The devices of a `keras.distribution.DataParallel` need
+        batches that they can share evenly.
 
     Attributes
     ----------
     epoch : int
         Passes over all batches that are complete: 3 after ``fit(epochs=3)``, which trains in the
-        orders of the epochs 0, 1 and 2. Set it to go on where an earlier run ended.
+        orders of the epochs 0, 1 and 2, or after three ``for`` loops. The next ``fit`` goes on
+        from there; in a new program, ``fit(initial_epoch=3)`` or `start_at` does. What reads in a
+        callback of ``fit``, or validates, does not count.
+    workers : int
+        1, whatever was asked for: it is what Keras looks at. `set_workers` changes who works.
     skipped : dict of str to str
         File names that were left out, each with the reason. A file that was mended, and read
         since, is not among them. Without `shuffle`, the rows that ``predict`` returns belong to
@@ -124,6 +135,9 @@ class MY_Generator(keras.utils.PyDataset):
     >>> train, test = helpers.load_sample()
     >>> generator = MY_Generator(train.filenames, train.labels, 32, shuffle=True)
     >>> model.fit(generator, epochs=3)
+
+    >>> for images, labels in generator:  # a training loop of your own
+    ...     model.train_on_batch(images, labels)
     """
 
     def __init__(
@@ -146,15 +160,22 @@ class MY_Generator(keras.utils.PyDataset):
         draft: bool = False,
         executor: concurrent.futures.Executor | None = None,
         shard: tuple[int, int] | None = None,
+        drop_last: bool = False,
     ):
         self.filenames, self.labels = check_samples(image_filenames, labels)
         self.batch_size = arguments.whole_number("batch_size", batch_size, at_least=1)
         self.shard = arguments.shard(shard, len(self.filenames), self.batch_size)
+        self.drop_last = arguments.yes_or_no("drop_last", drop_last)
         left_over = len(self.filenames) % self.shard[1]
-        if left_over and keras.backend.backend() == "jax":
+        if left_over and not drop_last and keras.backend.backend() == "jax":
             raise ValueError(
                 f"shard {shard!r} of {len(self.filenames)} files: Keras needs equal shares on JAX; "
-                f"leave {left_over} of them out"
+                f"leave {left_over} of them out, or pass drop_last=True"
+            )
+        if not self.batches_per_epoch:
+            raise ValueError(
+                f"drop_last=True leaves nothing: {len(self.filenames)} files do not fill a batch "
+                f"of {self.batch_size * self.shard[1]}"
             )
         self.image_size = arguments.image_size(image_size)
         self.dtype = arguments.choice("dtype", arguments.dtype_name(dtype), DTYPES)
@@ -165,8 +186,6 @@ class MY_Generator(keras.utils.PyDataset):
         self.timeout = arguments.seconds("timeout", timeout)
         self.max_pixels = arguments.whole_number("max_pixels", max_pixels, at_least=1)
         self.draft = arguments.yes_or_no("draft", draft)
-        self.epoch = 0
-        self._first_batch = 0
         self.skipped: dict[str, str] = {}
         self._skipped_this_epoch: set[str] = set()
         self._suspects: dict[str, tuple[str, ...]] = {}
@@ -184,11 +203,11 @@ class MY_Generator(keras.utils.PyDataset):
             functools.partial(order.epoch_order, self.seed, len(self.filenames))
         )
         self._memory = BatchMemory((self.batch_size, *self.image_size, 3), self.dtype)
-        self._close_loader: Callable | None = None
+        self._close_workers: Callable | None = None
 
     def __getstate__(self) -> dict:
         """Return all that a copy has in common with this one: it has workers of its own."""
-        own = "_pass", "_order", "_memory", "_loader", "_close_loader"
+        own = "_pass", "_order", "_memory", "_read_ahead", "_close_workers"
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict) -> None:
@@ -196,52 +215,35 @@ class MY_Generator(keras.utils.PyDataset):
         self.skipped, self._suspects = dict(self.skipped), dict(self._suspects)
         self._skipped_this_epoch = set(self._skipped_this_epoch)
         self._begin_anew()
-        self._keep_memory()
-        self._use_loader(self._processes)
+        self._use_workers(*self._settings)
 
-    # ---- what Keras asks for: epochs, and the batches of the present one -------------------------
+    def __deepcopy__(self, memo: dict):
+        memo[id(self._executor)] = self._executor  # it is the caller's, and can seldom be copied
+        duplicate = memo[id(self)] = object.__new__(type(self))
+        duplicate.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return duplicate
 
-    def __len__(self) -> int:
-        """Batches in an epoch, the short last one included."""
-        return self.batches_per_epoch - self._first_batch
+    # ---- epochs ----------------------------------------------------------------------------------
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch `index` of the current epoch."""
-        index = arguments.whole_number("index", index, at_least=-sys.maxsize)
-        batch = self.batch(self.epoch, index + self._first_batch if index >= 0 else index)
-        self._pass.ask(index % len(self))
-        return batch
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches in a whole epoch, the short last one included (unless `drop_last`)."""
+        files = len(self.filenames)
+        return order.batches_per_epoch(files, self.batch_size, self.shard, self.drop_last)
 
-    def on_epoch_begin(self) -> None:
-        """Note that an epoch began; Keras calls this."""
-        if self._pass.begin_epoch() and self.workers > 1:
-            steps = (names_in_fit() or {}).get("steps_per_epoch")
-            if steps and steps < len(self):
-                warnings.warn(
-                    f"steps_per_epoch={steps} of {len(self)} batches, with workers={self.workers}: "
-                    f"between epochs Keras throws away what its queue holds, so some files come "
-                    f"twice and others never. Use helpers.fit_generator(model, ...), or workers=1",
-                    stacklevel=2,
-                )
+    def _before_reading(self, epoch: int) -> None:
+        self._check_devices()
+        if self.shuffle:
+            self._order(epoch)  # once, and not in several threads at the same time
 
-    def on_epoch_end(self) -> None:
-        """Go on to the next epoch: a new order if `shuffle`, new numbers for `augment`.
+    def _draws_here(self) -> bool:
+        # What is drawn from `random` is repeatable, see `helpers.images.augmenting`.
+        return self.augment is not None and not isinstance(self._read_ahead.loader, ProcessLoader)
 
-        Keras calls this, and not only then. The order stays if batches are left of it, such as
-        with ``steps_per_epoch``, until all of them came. It must not wait for `on_epoch_begin`:
-        Keras's threads start to prepare the new epoch's batches before they call that.
-        """
-        is_over = self._pass.end_epoch(len(self))
-        if is_over is None:
-            return
+    def _after_reading(self) -> None:
         self._suspected_this_epoch = False
         if self._skipped_this_epoch:
             self._warn_of_skipped()
-        if is_over:
-            self.epoch += 1
-            self._first_batch = 0
-            if self.shuffle:
-                self._order(self.epoch)
 
     def _warn_of_skipped(self) -> None:
         names = [printable(name) for name in sorted(self._skipped_this_epoch)]
@@ -254,67 +256,31 @@ class MY_Generator(keras.utils.PyDataset):
             stacklevel=3,
         )
 
-    def start_at(self, epoch: int, batch: int = 0) -> None:
-        """Go on where an earlier run ended; `helpers.BackupAndResume` calls this.
-
-        Parameters
-        ----------
-        epoch : int
-            What to set `epoch` to.
-        batch : int
-            Batches of that epoch that were used already. Until the epoch ends, ``len`` and
-            ``[]`` are about the others.
-        """
-        epoch = arguments.whole_number("epoch", epoch, at_least=0)
-        most = self.batches_per_epoch - 1
-        self._first_batch = arguments.whole_number("batch", batch, at_least=0, at_most=most)
-        self.epoch = epoch
-        self._pass = Pass()
+    def _check_devices(self) -> None:
+        """Refuse batches that the devices of a distribution cannot share evenly."""
+        if (distribution := keras.distribution.distribution()) is None:
+            return
+        mesh = distribution.device_mesh
+        devices = dict(zip(mesh.axis_names, mesh.shape, strict=True))[distribution.batch_dim_name]
+        here = max(devices // distribution.num_processes, 1)
+        sizes = len(self.samples(0, 0)), len(self.samples(0, self.batches_per_epoch - 1))
+        if sizes[0] % here:
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of {here} devices")
+        if sizes[1] % here:
+            raise ValueError(
+                f"the last batch of an epoch has {sizes[1]} images, which {here} devices cannot "
+                f"share evenly: pass drop_last=True to leave it out, or take another batch_size"
+            )
 
     # ---- what a batch holds: a function of (seed, epoch, index) ----------------------------------
 
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches in a whole epoch, the short last one included."""
-        return order.batches_per_epoch(len(self.filenames), self.batch_size, self.shard)
+    def _make(self, epoch: int, index: int) -> tuple[np.ndarray, BatchRequest, LoadedBatch]:
+        samples = self.samples(epoch, index)
+        request = self._request(epoch, index, samples)
+        return samples, request, self._read_ahead.loader.load(request)
 
-    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch `index` of any epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            Epoch, from 0. Without `shuffle` and `augment` every epoch is the same.
-        index : int
-            Batch in that epoch, from 0 to ``batches_per_epoch - 1``; negative counts from the
-            end.
-
-        Returns
-        -------
-        images : numpy.ndarray
-            Array of shape (images, height, width, 3) and type `dtype`, on a 64-byte boundary.
-        labels : numpy.ndarray
-            Array of shape (images, ...).
-
-        Raises
-        ------
-        IndexError
-            If there is no such batch.
-        ImageError
-            If a file cannot be read (with ``on_error="skip"``: if no file of the batch can).
-        TimeoutError
-            If a process does not deliver the batch within `timeout` seconds.
-        RuntimeError
-            If `augment` fails, or if three processes die over this batch.
-        """
-        epoch = arguments.whole_number("epoch", epoch, at_least=0)
-        index = arguments.whole_number("index", index, at_least=-sys.maxsize)
-        count = self.batches_per_epoch
-        if not -count <= index < count:
-            raise IndexError(f"batch {index} asked for; there are {count}, 0 to {count - 1}")
-        samples = self.samples(epoch, index % count)
-        request = self._request(epoch, index % count, samples)
-        loaded = self._load(request)
+    def _handed_out(self, made: tuple[np.ndarray, BatchRequest, LoadedBatch]) -> Batch:
+        samples, request, loaded = made
         self._note_files(request, loaded)
         return loaded.images, self.labels[samples[loaded.positions]]
 
@@ -420,7 +386,8 @@ class MY_Generator(keras.utils.PyDataset):
         numpy.ndarray
             int64 array of shape (images,): positions in the list of files.
         """
-        bounds = order.batch_bounds(index, len(self.filenames), self.batch_size, self.shard)
+        files, steps = len(self.filenames), self.batches_per_epoch
+        bounds = order.batch_bounds(index, steps, files, self.batch_size, self.shard)
         if self.shuffle:
             return self._order(epoch)[bounds]
         return np.arange(bounds.start, bounds.stop)
@@ -430,51 +397,49 @@ class MY_Generator(keras.utils.PyDataset):
     def set_workers(
         self, workers: int, use_multiprocessing: bool = False, max_queue_size: int = 10
     ):
-        """Choose who prepares the batches; the parameters are those of the class.
-
-        Keras itself only ever sees threads. With processes, each of its threads hands its
-        batch to one of ours and waits, so the order and the queue stay Keras's own, and
-        the attribute ``use_multiprocessing``, which Keras reads, stays False.
-        """
-        self.workers = arguments.whole_number("workers", workers, at_least=0)
-        self.max_queue_size = arguments.whole_number("max_queue_size", max_queue_size, at_least=1)
+        """Choose who makes the batches ahead; the parameters are those of the class."""
+        workers = arguments.whole_number("workers", workers, at_least=0)
+        queue = arguments.whole_number("max_queue_size", max_queue_size, at_least=1)
         processes = arguments.yes_or_no("use_multiprocessing", use_multiprocessing)
-        self._keep_memory()
-        self._use_loader(self.workers if processes else 0)
-        if self.workers > 1 and (reason := _reason_for_one_thread()):
-            self.workers = 1
-            warnings.warn(f"batches are made one at a time: {reason}", stacklevel=3)
+        self._use_workers(workers, processes, queue)
 
-    def _keep_memory(self) -> None:
-        # In work, in the queue, and in the hands of Keras, TensorFlow and the training step.
-        self._memory.most_kept = self.workers + self.max_queue_size + 4
+    @property
+    def max_queue_size(self) -> int:
+        """Batches that are ready or in work, besides the one that is asked for, at most."""
+        return self._settings[2]
 
-    def _use_loader(self, processes: int) -> None:
-        loader = choose_loader(self._memory, processes, self._executor, self.timeout, self.augment)
-        if self._close_loader is not None:
-            self._close_loader()
-        self._processes = processes
-        self._loader = loader
+    @max_queue_size.setter
+    def max_queue_size(self, max_queue_size: int) -> None:
+        self.set_workers(*self._settings[:2], max_queue_size)
+
+    def _use_workers(self, workers: int, processes: bool, queue: int) -> None:
+        alone = workers == 1 and not processes and self._executor is None
+        ahead = 1 if alone else queue
+        # Ready or in work, asked for, with TensorFlow, and in the hands of the training step.
+        self._memory.most_kept = ahead + 1 + HELD_BY_TENSORFLOW + 1
+        count = workers if processes else 0
+        loader = choose_loader(self._memory, count, self._executor, self.timeout, self.augment)
+        if self._close_workers is not None:
+            self._close_workers()
+        self._settings = workers, processes, queue
+        self._read_ahead = ReadAhead(loader, workers, ahead)
         # Called by the next change, when the generator is garbage (but TensorFlow 2.21 keeps
         # whatever ``fit`` ever read from), and when Python ends.
-        self._close_loader = weakref.finalize(self, loader.close)
+        self._close_workers = weakref.finalize(self, self._read_ahead.close)
 
     def close(self) -> None:
-        """End this generator's processes, and give back memory that is kept for batches.
+        """End this generator's threads and processes, and give back what they hold.
 
         Batches that are asked for later are made in the thread that asks. Without `close`
-        the processes end when no batch was asked for during five seconds, and with Python.
+        they end when for five seconds nobody reads, and with Python.
         """
-        self._use_loader(processes=0)
+        self._use_workers(0, False, self.max_queue_size)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
         self.close()
-
-    def _load(self, request: BatchRequest) -> LoadedBatch:
-        return self._loader.load(request)  # a method, for `helpers.Timeline` to look on
 
     def _request(self, epoch: int, index: int, samples: np.ndarray) -> BatchRequest:
         return BatchRequest(
@@ -501,17 +466,3 @@ class MY_Generator(keras.utils.PyDataset):
             f"MY_Generator({len(self.filenames):,} files, {len(self):,} batches of "
             f"{self.batch_size}, {height}×{width}, {self.dtype})"
         )
-
-
-def _reason_for_one_thread() -> str | None:
-    """Why Keras cannot prepare batches in threads of its own, if it cannot."""
-    if (backend := keras.backend.backend()) != "tensorflow":
-        return (
-            f"on {backend}, Keras 3.15 looks at a batch before it trains, and would train twice "
-            f"on those that its threads made meanwhile"
-        )
-    try:
-        multiprocessing.Lock()  # as Keras's thread pool will
-    except OSError as error:
-        return f"Keras cannot start threads ({error}; is /dev/shm full?)"
-    return None

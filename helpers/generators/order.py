@@ -27,18 +27,23 @@ def epoch_order(seed: int, count: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((SHUFFLING, seed, epoch)).permutation(count)
 
 
-def batches_per_epoch(files: int, batch_size: int, shard: tuple[int, int]) -> int:
-    """Count the batches in an epoch, the short last one included."""
-    return -(-files // (batch_size * shard[1]))
+def batches_per_epoch(
+    files: int, batch_size: int, shard: tuple[int, int], drop_last: bool = False
+) -> int:
+    """Count the batches in an epoch, the short last one included unless it is dropped."""
+    step = batch_size * shard[1]
+    return files // step if drop_last else -(-files // step)
 
 
-def batch_bounds(index: int, files: int, batch_size: int, shard: tuple[int, int]) -> slice:
+def batch_bounds(
+    index: int, batches: int, files: int, batch_size: int, shard: tuple[int, int]
+) -> slice:
     """Where in the epoch's order a batch lies.
 
     Parameters
     ----------
-    index : int
-        Batch in the epoch, from 0.
+    index, batches : int
+        Batch in the epoch, from 0, and how many there are.
     files, batch_size : int
         Files in the data set, and images in a batch.
     shard : tuple of int
@@ -50,10 +55,9 @@ def batch_bounds(index: int, files: int, batch_size: int, shard: tuple[int, int]
         Positions in the epoch's order.
     """
     number, count = shard
-    steps = batches_per_epoch(files, batch_size, shard)
     # The last step begins early enough to have an image for each of the generators.
     first, end = (
-        min(step * batch_size * count, files - count * (steps - step))
+        min(step * batch_size * count, files - count * (batches - step))
         for step in (index, index + 1)
     )
     return slice(

@@ -5,7 +5,6 @@ import math
 import os
 import socket
 import threading
-import time
 import uuid
 import warnings
 from collections.abc import Callable
@@ -25,9 +24,6 @@ from helpers.images.reading import ImageError, printable
 from helpers.loading.memory import BatchMemory
 from helpers.loading.pool import Pool, WorkerDiedError
 
-IDLE_SECONDS = 5.0
-"""After so long without a request, processes and memory are given back until the next one."""
-
 SLOW_OR_STUCK = "Is the disk slow, or the picture very large, or a worker stuck?"
 
 TRIES = 3
@@ -45,12 +41,7 @@ class Loader:
 
     def __init__(self, memory: BatchMemory):
         self.memory = memory
-        # A finalizer may run in the thread that holds the lock, hence one that can be taken twice.
-        self._lock = threading.RLock()
         self._program = os.getpid()
-        self._at_work = 0
-        self._last_used = 0.0
-        self._timer: threading.Timer | None = None
 
     def load(self, request: BatchRequest) -> LoadedBatch:
         """Load a batch; as `helpers.images.batches.load_batch`, from any number of threads."""
@@ -58,16 +49,7 @@ class Loader:
             # In a fork of the program, whose threads and processes are not ours; and a lock
             # that one of its threads held stays closed here for ever.
             return load_batch(request, self.memory.empty(len(request.filenames)))
-        with self._lock:
-            self._at_work += 1
-        try:
-            return self._load(request)
-        finally:
-            with self._lock:
-                self._at_work -= 1
-                self._last_used = time.monotonic()
-                if self._timer is None:
-                    self._start_timer(IDLE_SECONDS)
+        return self._load(request)
 
     def rest(self) -> None:
         """Give back what is only kept for the next batch."""
@@ -75,28 +57,10 @@ class Loader:
 
     def close(self) -> None:
         """End for good."""
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            self.rest()
+        self.rest()
 
     def _load(self, request: BatchRequest) -> LoadedBatch:
         return load_batch(request, self.memory.empty(len(request.filenames)))
-
-    def _start_timer(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, self._rest_if_idle)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _rest_if_idle(self) -> None:
-        with self._lock:
-            idle = 0 if self._at_work else time.monotonic() - self._last_used
-            if idle < IDLE_SECONDS:
-                self._start_timer(IDLE_SECONDS - idle)
-            else:
-                self._timer = None
-                self.rest()
 
 
 class ExecutorLoader(Loader):
@@ -155,9 +119,8 @@ def _load_anew(request: BatchRequest, call: str) -> bytes:
 class ProcessLoader(Loader):
     """Has batches made by processes of its own, in memory that they share with this one.
 
-    The processes start with the first batch and end with `close`, with this process, or when
-    no batch was asked for during `IDLE_SECONDS`. A batch whose process dies is made again by
-    another.
+    The processes start with the first batch and end with `rest`, `close` or this process. A batch
+    whose process dies is made again by another.
 
     Parameters
     ----------
@@ -191,6 +154,8 @@ class ProcessLoader(Loader):
         self.slots = slots
         self.timeout = timeout
         self._augment = None if augment is None else _pickled(augment)
+        # A finalizer may run in the thread that holds the lock, hence one that can be taken twice.
+        self._lock = threading.RLock()
         self._pool: Pool | None = None
         self._closed = False
         self._warned: set[str] = set()
@@ -198,15 +163,16 @@ class ProcessLoader(Loader):
     def rest(self) -> None:
         """End the processes; the next batch starts them again."""
         super().rest()
-        if self._pool is not None and os.getpid() == self._program:
-            self._pool.end()
-            self._pool = None
+        if os.getpid() == self._program:
+            with self._lock:
+                if self._pool is not None:
+                    self._pool.end()
+                    self._pool = None
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
-        if os.getpid() == self._program:
-            self._closed = True
-            super().close()
+        self._closed = True
+        super().close()
 
     def _load(self, request: BatchRequest) -> LoadedBatch:
         for _ in range(TRIES):

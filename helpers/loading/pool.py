@@ -56,6 +56,7 @@ class Server:
             # take its memory in each worker: first the names for NVIDIA's, then for AMD's.
             "CUDA_VISIBLE_DEVICES": "-1",
             "HIP_VISIBLE_DEVICES": "-1",
+            "JAX_PLATFORMS": "cpu",  # or JAX would complain that there is none
         }
         with theirs:
             self._process = subprocess.Popen(

@@ -63,7 +63,7 @@ def plot_timeline(spans, title: str | None = None) -> Figure:
     figure, axes = plt.subplots(
         len(heights), figsize=(10, height), height_ratios=heights, facecolor="white"
     )
-    margins = {"left": 0.095, "right": 0.985, "bottom": below / height, "top": 1 - above / height}
+    margins = {"left": 0.095, "right": 0.975, "bottom": below / height, "top": 1 - above / height}
     figure.subplots_adjust(**margins, hspace=between * len(heights) / sum(heights))
     plt.close(figure)
     *overview, lanes_axis, ready_axis, sums_axis = axes
@@ -138,7 +138,7 @@ def _draw_ready(axis: Axes, rows: pd.DataFrame, shown: tuple, queue: int) -> Non
     axis.set(xlim=shown, ylim=(0, max(1.15 * max(counts), 2)))
     axis.yaxis.get_major_locator().set_params(integer=True, nbins=3)
     _milliseconds(axis)
-    axis.set_title(f"batches that are ready and wait (the queue takes {queue})", **SMALL)
+    axis.set_title(f"batches that are ready and wait (max_queue_size={queue})", **SMALL)
     axis.set_title("milliseconds since the epoch began", **{**SMALL, "loc": "right"})
 
 

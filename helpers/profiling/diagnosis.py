@@ -37,11 +37,11 @@ ADVICE = {
     "shows the parts of it",
     "handing over": "what travels: nothing pickled and nothing copied (MY_Generator does neither), "
     "fewer bytes (dtype='uint8', smaller pictures), or larger and so fewer batches, since Keras "
-    "itself needs about a millisecond for each",
+    "and TensorFlow need about a millisecond for each, whatever is in it",
     "too many workers": "the threads. They wait for each other, for Python holds a lock: use "
     "processes (use_multiprocessing=True), or one worker",
     "queue": "max_queue_size. A longer queue bridges the time of batches that come late, and lets "
-    "more workers work at once",
+    "more workers work at once; one thread alone is one batch ahead whatever it is, so have two",
     "other programs": "nothing here. End what else keeps the cores busy, and measure again",
     "start of the epoch": "nothing about the speed. The queue is empty when an epoch begins: make "
     "epochs longer, or record more steps",
@@ -163,7 +163,7 @@ def find_limit(spans, costs: Costs, useful: int) -> str:
         return "model"
     if _threads_wait_for_each_other(spans, costs):  # and the training for them
         return "too many workers"
-    if costs.hand_over > costs.wait:
+    if passing_seconds(spans.measured()) > (1 - LITTLE) * costs.period:
         return "handing over"
     if _waits_at_the_start(spans):
         return "start of the epoch"
@@ -178,10 +178,26 @@ def find_limit(spans, costs: Costs, useful: int) -> str:
     return NAMES[spans.typical_work().idxmax()]
 
 
+def passing_seconds(rows: pd.DataFrame) -> float:
+    """Seconds to hand over a batch that is made, once the one before has arrived.
+
+    Only batches count for which the training stood still then. Of others it cannot be seen: they
+    were handed over while it computed.
+    """
+    rows = rows.set_index(["epoch", "step"])
+    made = rows.loc[rows["lane"].str.startswith("worker"), "stop"].groupby(level=[0, 1]).max()
+    arrived = rows.loc[rows["kind"] == "step", "start"]
+    before = arrived.groupby(level=0).shift()
+    seconds = arrived - pd.concat([made, before], axis="columns").max(axis="columns")
+    training = rows[rows["lane"] == "training"]
+    awaited = training.index[training["kind"] == "hand-over"]
+    return seconds[awaited].mean() if len(awaited) else 0.0
+
+
 def _waits_at_the_start(spans) -> bool:
     """Whether nearly all waiting is for the first batches, which no worker could make before."""
     rows = spans.measured()
-    waits = rows[rows["kind"] == "wait"]
+    waits = rows[(rows["lane"] == "training") & (rows["kind"] != "step")]
     steps = rows["step"].max() + 1
     first = spans.workers if steps > 2 * spans.workers else 1
     at_the_start = waits.loc[waits["step"] < first, "seconds"].sum()
@@ -200,7 +216,7 @@ def _threads_wait_for_each_other(spans, costs: Costs) -> bool:
 
 def _workers_wait_for_the_queue(spans, costs: Costs) -> bool:
     """Whether more batches on their way at the same time would give all workers something to do."""
-    if spans.workers <= spans.queue + 2:
+    if spans.workers <= spans.queue + 1:
         return False
     now = predicted(spans, costs, spans.workers)["images/s"]
     longer = predicted(spans, costs, spans.workers, queue=2 * spans.workers)["images/s"]
@@ -218,9 +234,8 @@ def useful_workers(spans, costs: Costs) -> int:
 
 
 def predicted_wait(spans, costs: Costs, workers: int) -> float:
-    """Share of the time that training would wait with another number of workers."""
-    run = predicted(spans, costs, workers)
-    return run["training: wait (ms)"] / run.filter(like="training: ").sum()
+    """Share of the time that training would stand still with another number of workers."""
+    return predicted(spans, costs, workers)["waiting (%)"] / 100
 
 
 def predicted(spans, costs: Costs, workers: int, queue: int | None = None) -> pd.Series:
@@ -293,10 +308,10 @@ def words(spans, costs: Costs, limit: str, useful: int) -> list[str]:
     if all_cores_are_busy(spans, costs):
         lines.append(busy_words(spans, costs))
     now = f"{spans.workers} ({kind})" if spans.workers > 1 else "1"
-    if spans.workers > spans.queue + 2:
+    if spans.workers > spans.queue + 1:
         lines.append(
-            f"With max_queue_size={spans.queue}, Keras has no more than {spans.queue + 2} batches "
-            f"on their way: other workers have nothing to do."
+            f"With max_queue_size={spans.queue}, no more than {spans.queue + 1} batches are in "
+            f"work at a time: other workers have nothing to do."
         )
     lines.append(f"Workers: {now} now; this run could use {useful}, on {spans.cores} cores.")
     return lines

@@ -1,4 +1,4 @@
-"""The data pipeline of Keras as a machine: workers, queue and training, from event to event."""
+"""The data pipeline as a machine: workers, TensorFlow's thread and training, event by event."""
 
 import heapq
 from dataclasses import dataclass
@@ -6,10 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from helpers.generators.passes import HELD_BY_TENSORFLOW
 from helpers.plotting.lanes import COLUMNS
-
-TRAINING = 0
-"""Number of the training's lane; the workers' lanes follow from 1, then comes the queue's."""
 
 
 class Job(NamedTuple):
@@ -40,23 +38,22 @@ class Job(NamedTuple):
     @property
     def wanted(self) -> float:
         """Cores it wants, on average: half a core, if it reads half of its time."""
-        return self.cores * self.computing / self.seconds
+        return self.cores * self.computing / self.seconds if self.computing else 0.0
 
 
 @dataclass(slots=True)
 class Task:
-    """A batch that a worker, or the training, has in hand. The first of its jobs is underway."""
+    """A job that is underway."""
 
-    lane: int
+    job: Job
     batch: int
-    jobs: list[Job]
-    began: float  # when that job began
+    worker: int  # who does it, if it is a worker
+    began: float
     left: float  # seconds that it still needs, if it gets all the cores it wants
-    wanted: float  # cores
 
 
 class Pipeline:
-    """The workers, the queue and the training, and what each of them does now.
+    """Workers, TensorFlow's thread and the training, and what each of them does now.
 
     Time goes on from one end of a job to the next; in between nothing changes. The parameters
     are those of `helpers.simulate`, which checks them.
@@ -65,31 +62,24 @@ class Pipeline:
     def __init__(
         self, *, read, decode, hand_over, step, workers, cores, queue, step_cores, batches
     ):
-        making = [Job("decode", decode, 1, reading=read)]
-        training = [Job("step", step, step_cores)]
-        handing_over = Job("hand-over", hand_over, 1)
-        if workers == 1:
-            making.append(handing_over)
-        else:
-            training.insert(0, handing_over)
-        # What a worker, and then the training, does to each batch.
-        self.making = [job for job in making if job.seconds]
-        self.training = [job for job in training if job.seconds]
-        # Keras asks its pool for a batch before it puts it into the queue (OrderedEnqueuer._run),
-        # and there it waits if the queue is full: `queue` in it and one more. The training takes
-        # a batch out of the queue, which makes room, before it waits for it (OrderedEnqueuer.get).
-        self.ahead = queue + 1
+        self.making = Job("decode", decode, 1, reading=read)
+        self.handing_over = Job("hand-over", hand_over, 1)
+        self.step = Job("step", step, step_cores)
+        # As `MY_Generator.set_workers` has it: besides the batch that is asked for.
+        self.ahead = queue if workers > 1 else 1
         self.cores, self.batches = cores, batches
         self.now = 0.0
         self.tasks: list[Task] = []
         self.free = list(range(1, workers + 1))
-        self.made: dict[int, float] = {}  # batches that wait in the queue, and since when
-        # Batches so far: given to workers; asked for, taken and finished by the training.
-        self.given = self.asked = self.taken = self.finished = 0
+        self.made: dict[int, float] = {}  # when each batch was made
+        # Batches so far: given to workers; asked for, taken and handed over by TensorFlow's
+        # thread; asked for, begun and finished by the training.
+        self.given = self.wanted = self.taken = self.arrived = 0
+        self.asked = self.begun = self.finished = 0
         self.asked_at = 0.0
         self.rows: list[tuple] = []
         # Ends so close together are one: what lies between them is the rounding of floats.
-        self.instant = 1e-9 * max(job.seconds for job in [*self.making, *self.training])
+        self.instant = 1e-9 * max(self.making.seconds, hand_over, step)
 
     def run(self, batch_size: int = 32) -> pd.DataFrame:
         """Train on all batches.
@@ -113,16 +103,10 @@ class Pipeline:
 
     def begin_all(self) -> None:
         """Begin all that can begin now."""
-        while self.give_batch() or self.ask() or self.take_batch():
+        while (
+            self.ask() or self.begin_step() or self.want() or self.hand_over() or self.give_batch()
+        ):
             pass
-
-    def give_batch(self) -> bool:
-        """Give the next batch to the free worker with the lowest number."""
-        if not self.free or self.given == min(self.batches, self.asked + self.ahead):
-            return False
-        self.begin(heapq.heappop(self.free), self.given, self.making)
-        self.given += 1
-        return True
 
     def ask(self) -> bool:
         """Let the training ask for its next batch, if it has finished the last one."""
@@ -132,32 +116,70 @@ class Pipeline:
         self.asked_at = self.now
         return True
 
-    def take_batch(self) -> bool:
-        """Let the training take the batch that it asked for, if it is made."""
-        if self.taken == self.asked or self.taken not in self.made:
+    def begin_step(self) -> bool:
+        """Let the training begin a step, if the batch that it asked for has arrived."""
+        batch = self.begun
+        if batch == min(self.asked, self.arrived):
             return False
-        batch = self.taken
-        self.note("training", "wait", batch, self.asked_at, self.now)
-        self.note("queue", "queue", batch, self.made.pop(batch), self.now)
-        self.taken += 1
-        self.begin(TRAINING, batch, self.training)
+        waited = max(self.made[batch], self.asked_at)
+        self.note("training", "wait", batch, self.asked_at, waited)
+        self.note("training", "hand-over", batch, waited, self.now)
+        self.note("queue", "queue", batch, self.made[batch], self.asked_at)
+        self.begun += 1
+        self.begin(self.step, batch)
         return True
 
-    def begin(self, lane: int, batch: int, jobs: list[Job]) -> None:
-        """Begin the first of the jobs, or see that none is left."""
-        if jobs:
-            job = jobs[0]
-            self.tasks.append(Task(lane, batch, jobs, self.now, job.seconds, job.wanted))
-        elif lane == TRAINING:
-            self.finished += 1
+    def want(self) -> bool:
+        """Let TensorFlow's thread ask for its next batch, unless it holds enough of them."""
+        most = min(self.asked + HELD_BY_TENSORFLOW, self.batches)
+        if self.wanted > self.arrived or self.wanted == most:
+            return False
+        self.wanted += 1
+        return True
+
+    def hand_over(self) -> bool:
+        """Let TensorFlow's thread hand over the batch that it asked for, if it is made."""
+        if self.taken == self.wanted or self.taken not in self.made:
+            return False
+        self.taken += 1
+        self.begin(self.handing_over, self.taken - 1)
+        return True
+
+    def give_batch(self) -> bool:
+        """Give the next batch to the free worker with the lowest number."""
+        if not self.free or self.given == min(self.wanted + self.ahead, self.batches):
+            return False
+        self.given += 1
+        self.begin(self.making, self.given - 1, heapq.heappop(self.free))
+        return True
+
+    def begin(self, job: Job, batch: int, worker: int = 0) -> None:
+        """Begin a job; one that takes no time is over at once."""
+        task = Task(job, batch, worker, self.now, job.seconds)
+        if job.seconds:
+            self.tasks.append(task)
         else:
-            self.made[batch] = self.now
-            heapq.heappush(self.free, lane)
+            self.end(task)
+
+    def end(self, task: Task) -> None:
+        """End a job."""
+        if task.job is self.making:
+            self.made[task.batch] = self.now
+            heapq.heappush(self.free, task.worker)
+            # Reading and decoding, which take turns, are laid end to end.
+            read = min(task.began + task.job.reading, self.now)
+            self.note(f"worker {task.worker}", "read", task.batch, task.began, read)
+            self.note(f"worker {task.worker}", "decode", task.batch, read, self.now)
+        elif task.job is self.handing_over:
+            self.arrived += 1
+        else:
+            self.finished += 1
+            self.note("training", "step", task.batch, task.began, self.now)
 
     def go_on(self) -> None:
         """Go to the next end of a job. If cores are short, all that want some are slowed alike."""
-        share = self.cores / max(sum(task.wanted for task in self.tasks), self.cores)
-        speeds = [share if task.wanted else 1.0 for task in self.tasks]
+        share = self.cores / max(sum(task.job.wanted for task in self.tasks), self.cores)
+        speeds = [share if task.job.wanted else 1.0 for task in self.tasks]
         seconds = min(task.left / speed for task, speed in zip(self.tasks, speeds, strict=True))
         self.now += seconds
         for task, speed in zip(self.tasks, speeds, strict=True):
@@ -165,16 +187,7 @@ class Pipeline:
         ended = [task for task in self.tasks if task.left <= self.instant]
         self.tasks = [task for task in self.tasks if task.left > self.instant]
         for task in ended:
-            self.note_job(task)
-            self.begin(task.lane, task.batch, task.jobs[1:])
-
-    def note_job(self, task: Task) -> None:
-        """Keep the spans of a job that ends now: its parts are laid end to end."""
-        lane = f"worker {task.lane}" if task.lane else "training"
-        job = task.jobs[0]
-        read = min(task.began + job.reading, self.now)
-        self.note(lane, "read", task.batch, task.began, read)
-        self.note(lane, job.kind, task.batch, read, self.now)
+            self.end(task)
 
     def note(self, lane: str, kind: str, batch: int, start: float, stop: float) -> None:
         """Keep a span, unless it took no time."""

@@ -18,13 +18,33 @@ import keras
 import psutil
 
 from helpers.generators.my_generator import MY_Generator
+from helpers.images.batches import LoadedBatch
 from helpers.images.laps import BatchTimes
 
 
 class Made(NamedTuple):
-    """A batch, seen from where the generator was asked for it; times of `time.perf_counter`."""
+    """A batch, seen from where it is made or fetched; times of `time.perf_counter`.
+
+    Attributes
+    ----------
+    turn : int
+        Ends of epochs before it was taken (-1: it never was).
+    taken : float
+        Batches are used in the order of these times.
+    asked, came : float
+        When its making began, and when it was there.
+    cpu : float
+        Seconds for which a core computed.
+    images : int
+        Images in it.
+    process, thread : int
+        Who waited for it.
+    times : BatchTimes, optional
+        Who made it, and how long each part took.
+    """
 
     turn: int
+    taken: float
     asked: float
     came: float
     cpu: float
@@ -65,15 +85,15 @@ class Recorder:
     """
 
     # One size for all that comes from a fork, and smaller than what a pipe takes at once.
-    FORMAT = struct.Struct("=qdddqqq")
+    FORMAT = struct.Struct("=qddddqqq")
 
     def __init__(self, generator: keras.utils.PyDataset, model: keras.Model):
         model.make_train_function()
         self.made: list[Made] = []
+        self._ahead: dict[int, Made] = {}  # made and not taken; by the identity of their times
         self.steps: list[Step] = []
         self.turn = 0  # counts the ends of epochs, by which batches and steps are matched
-        self.machine = machine_clock()  # when the last epoch began
-        self.making = threading.local()
+        self.begin_epoch(generator)
         self._process = os.getpid()
         self._pipe: tuple[int, ...] = os.pipe() if hasattr(os, "fork") else ()
         for end in self._pipe:
@@ -84,8 +104,23 @@ class Recorder:
         self._watched_function = watched_function(self._train_function, self)
         model.train_function = self._watched_function
 
+    def begin_epoch(self, generator: keras.utils.PyDataset) -> None:
+        """Note what holds for an epoch; for the last one, in the end."""
+        self.machine, self.threads = machine_clock(), threads_of(generator)
+
+    def note_ahead(self, asked: float, loaded: LoadedBatch) -> None:
+        """Keep what is known of a batch that was made, and may be taken; from any thread."""
+        times, maker = loaded.times, (os.getpid(), threading.get_ident())
+        seconds = 0.0, asked, time.perf_counter(), times.cpu
+        self._ahead[id(times)] = Made(-1, *seconds, len(loaded.images), *maker, times)
+
+    def take(self, loaded: LoadedBatch) -> None:
+        """Note that a batch is taken; unless its making was not seen."""
+        if (batch := self._ahead.pop(id(loaded.times), None)) is not None:
+            self.made.append(batch._replace(turn=self.turn, taken=time.perf_counter()))
+
     def note(self, batch: Made) -> None:
-        """Keep what is known of a batch; from any thread or fork."""
+        """Keep what is known of a batch that is used; from any thread or fork."""
         if os.getpid() == self._process:
             self.made.append(batch)
         else:
@@ -104,6 +139,7 @@ class Recorder:
             self._model.train_function = self._train_function
         self._generator.__class__ = self._class
         self.collect()
+        self.made.extend(list(self._ahead.values()))
         for end in self._pipe:
             os.close(end)
 
@@ -111,20 +147,10 @@ class Recorder:
 def watched_class(sequence_class: type, recorder: Recorder) -> type:
     """Subclass whose batches are noted by `recorder`."""
 
-    def note(make):
-        """Make a batch by a call of `make`, and note it."""
-        recorder.making.times = None
-        turn, asked, cpu = recorder.turn, time.perf_counter(), time.thread_time()
-        batch = make()
-        came, cpu = time.perf_counter(), time.thread_time() - cpu
-        maker = os.getpid(), threading.get_ident(), recorder.making.times
-        recorder.note(Made(turn, asked, came, cpu, image_count(batch), *maker))
-        return batch
-
     class Watched(sequence_class):
         def on_epoch_begin(self):
             super().on_epoch_begin()
-            recorder.machine = machine_clock()
+            recorder.begin_epoch(self)
 
         def on_epoch_end(self):
             super().on_epoch_end()
@@ -136,25 +162,39 @@ def watched_class(sequence_class: type, recorder: Recorder) -> type:
             vars(unwatched).update(vars(self))
             return itself, (copy.copy(unwatched),)
 
+    # These are called from any thread, and may go on when the generator is of its own class again.
+
+    def __getitem__(self, index):
+        turn, asked, cpu = recorder.turn, time.perf_counter(), time.thread_time()
+        batch = sequence_class.__getitem__(self, index)
+        came, cpu = time.perf_counter(), time.thread_time() - cpu
+        maker = os.getpid(), threading.get_ident()
+        recorder.note(Made(turn, asked, asked, came, cpu, image_count(batch), *maker))
+        return batch
+
+    def _make(self, epoch, index):
+        asked = time.perf_counter()
+        *about, loaded = sequence_class._make(self, epoch, index)
+        recorder.note_ahead(asked, loaded)
+        return *about, loaded
+
+    def _note_files(self, request, loaded):  # of a batch that is taken
+        recorder.take(loaded)
+        sequence_class._note_files(self, request, loaded)
+
     if issubclass(sequence_class, MY_Generator):
-
-        def batch(self, epoch, index):  # where `fit_generator` asks, and __getitem__ does
-            return note(lambda: super(Watched, self).batch(epoch, index))
-
-        def _load(self, request):
-            loaded = super(Watched, self)._load(request)
-            recorder.making.times = loaded.times
-            return loaded
-
-        Watched.batch, Watched._load = batch, _load
+        Watched._make, Watched._note_files = _make, _note_files
     else:
-
-        def __getitem__(self, index):
-            return note(lambda: super(Watched, self).__getitem__(index))
-
         Watched.__getitem__ = __getitem__
     Watched.__name__ = sequence_class.__name__
     return Watched
+
+
+def threads_of(generator: keras.utils.PyDataset) -> int:
+    """How many batches are made at a time, by a generator or by Keras."""
+    if isinstance(generator, MY_Generator):  # what it tells Keras is 1
+        return generator._read_ahead.threads
+    return generator.workers
 
 
 def itself(sequence):

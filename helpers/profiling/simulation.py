@@ -1,4 +1,4 @@
-"""The data pipeline of Keras as arithmetic: what a run would do, without running it."""
+"""The data pipeline as arithmetic: what a run would do, without running it."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def simulate(
     cores : int
         Processor cores.
     queue : int
-        ``max_queue_size``: batches that Keras prepares ahead.
+        ``max_queue_size``: batches that are made ahead. One worker makes one ahead, whatever it is.
     batches : int
         Batches in the epoch.
     batch_size : int
@@ -61,17 +61,17 @@ def simulate(
 
     Notes
     -----
-    *Batches.* Batches are given out in order, each to the free worker with the lowest number.
-    While the training computes, `queue` + 1 are on their way, made or in work, and the one
-    that it waits for besides. With one worker Keras has no such queue: a thread of tf.data
-    makes one batch after the other, into a buffer whose length TensorFlow chooses. Here this
-    is one worker with the given queue.
+    *Workers.* Batches are given out in order, each to the free worker with the lowest number. At
+    most `queue` of them are ready or in work, with one worker it is one, besides the batch that is
+    asked for.
 
-    *Training.* It asks for a batch, waits until that is made, has it handed over, makes a
-    step, and asks for the next one. With one worker that thread of tf.data hands over as well,
-    while the training goes on; with more the training stands still meanwhile. (That is how
-    Keras 3 works on TensorFlow. So two workers may be slower than one, if handing over is
-    what takes long.)
+    *Handing over.* A thread of TensorFlow asks for one batch after the other, waits until it is
+    made, and hands it over, while the training goes on. It holds two more at most than the
+    training has asked for.
+
+    *Training.* It asks for a batch, waits until that is made ("wait") and handed over
+    ("hand-over"), makes a step, and asks for the next one. (That is how `MY_Generator` works with
+    Keras 3 on TensorFlow.)
 
     *Cores.* A worker reads and decodes in turns, image by image, so it wants decode/(read +
     decode) of a core; the hand-over wants one core, a step `step_cores`. If more are wanted than

@@ -27,7 +27,7 @@ class Spans:
     cores : int
         Processor cores.
     queue : int
-        Batches that may wait, ready, for the training.
+        ``max_queue_size``: batches that several workers may make ahead.
     processes : bool
         Whether the workers are processes.
     batch_cpu : float, optional
@@ -76,7 +76,7 @@ class Spans:
 
         Kinds on the training's lane: "wait" (the batch is not made yet), "hand-over" (it is
         made and on its way to the model; training stands still), "step". On the lane
-        "queue": "queue", from when a batch is ready until the training takes it.
+        "queue": "queue", from when a batch is made until the training asks for it.
         """
         return self._table.copy()
 

@@ -8,7 +8,7 @@ import keras
 import pandas as pd
 
 from helpers.plotting.lanes import COLUMNS
-from helpers.profiling.recording import Made, Recorder, Step, machine_clock
+from helpers.profiling.recording import Made, Recorder, Step, machine_clock, threads_of
 from helpers.profiling.spans import Spans
 
 
@@ -21,7 +21,8 @@ class Timeline(Spans):
 
     Record two epochs or more, of one ``fit``: in the first one the model is compiled and the
     workers start, so it is left out of `summary`, `plot` and `diagnose` when there are more.
-    Batches are matched with steps in the order in which they were asked for.
+    Batches are matched with steps in the order in which they were taken. A batch that was made and
+    not taken belongs to no step.
 
     A step that is watched gets its batch from outside of TensorFlow's graph, as
     `keras.Model.train_on_batch` does, and ends with the same weights as that to the bit. ``fit``
@@ -60,7 +61,7 @@ class Timeline(Spans):
             raise ValueError("the model is not compiled: call model.compile(...) first")
         self.generator = generator
         self.model = model
-        self._arrange([], [])
+        self._arrange(threads_of(generator), [], [])
 
     def __enter__(self):
         self._recorder = Recorder(self.generator, self.model)
@@ -68,15 +69,15 @@ class Timeline(Spans):
 
     def __exit__(self, *exception):
         self._recorder.close()
-        self._arrange(self._recorder.made, self._recorder.steps)
+        self._arrange(self._recorder.threads, self._recorder.made, self._recorder.steps)
         if exception[0] is None and not (self._recorder.steps and self._recorder.made):
             raise RuntimeError(
                 "no training step was seen: call fit inside the with block, of the model and "
                 "with the generator that Timeline was given"
             )
 
-    def _arrange(self, made: list[Made], steps: list[Step]) -> None:
-        workers = max(self.generator.workers, 1)
+    def _arrange(self, threads: int, made: list[Made], steps: list[Step]) -> None:
+        workers = max(threads, 1)
         super().__init__(
             spans_table(made, steps, workers),
             workers=workers,
@@ -107,10 +108,10 @@ def spans_table(made: list[Made], steps: list[Step], workers: int) -> pd.DataFra
     for batch, lane in zip(made, lanes, strict=True):
         if batch.turn in epochs:
             used.append((batch, lane))
-        else:  # Keras looks at the first batches before it begins, to learn their shapes
+        else:  # never taken; or Keras looked at it before it began, to learn the shapes
             rows += batch_rows(batch, lane, -1, -1)
+    used.sort(key=lambda pair: pair[0].taken)
     numbers = dict.fromkeys(epochs.values(), 0)
-    # Batches are used in the order in which they were asked for.
     for pair, step in itertools.zip_longest(used, steps):
         epoch = number = -1  # of a batch that no step has used
         if step is not None:
@@ -167,8 +168,8 @@ def step_rows(step: Step, batch: Made | None, epoch: int, number: int) -> list[t
 def worker_lanes(made: list[Made], workers: int) -> list[str]:
     """Lane of each batch: that of its maker, unless it is taken.
 
-    Keras makes new threads for each epoch, and TensorFlow changes them as it likes. So a new
-    maker opens a lane only while there are fewer than workers; then it takes one that is free.
+    Threads come and go, and who asks for a batch may make it itself. So a new maker opens a lane
+    only while there are fewer than workers; then it takes one that is free.
     """
     busy_until: list[float] = []
     homes: dict[tuple[int, int], int] = {}
@@ -193,18 +194,15 @@ def processor_use(made: list[Made], steps: list[Step], began: tuple[float, float
     `began` is what `machine_clock` said at its beginning.
     """
     first, *others = [step for step in steps if step.turn == steps[-1].turn]
-    made = [batch for batch in made if batch.turn == first.turn]
-    cpu = [batch.times.cpu if batch.times else batch.cpu for batch in made]
-    here = [(batch.times or batch).process == os.getpid() for batch in made]
+    used = [batch for batch in made if batch.turn == first.turn]
+    here = [batch for batch in made if (batch.times or batch).process == os.getpid()]
     stepping = sum(step.ended - step.arrived for step in others)
     computed = steps[-1].cpu - first.cpu
-    for batch, seconds, in_this_process in zip(made, cpu, here, strict=True):
-        if in_this_process and first.ended < batch.came < steps[-1].ended:
-            computed -= seconds
+    computed -= sum(batch.cpu for batch in here if first.ended < batch.came < steps[-1].ended)
     busy, now = machine_clock()
     return {
-        "processes": not all(here),
-        "batch_cpu": median(cpu) if cpu else None,
+        "processes": len(here) < len(made),
+        "batch_cpu": median(batch.cpu for batch in used) if used else None,
         # Not more than there are: what this process does between steps is counted as well.
         "step_cores": min(max(computed, 0.0) / stepping, os.cpu_count() or 1) if stepping else 0.0,
         "busy_cores": (busy - began[0]) / (now - began[1]),

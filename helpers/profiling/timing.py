@@ -89,9 +89,9 @@ class Stopwatch(keras.callbacks.Callback):
 def time_epoch(sequence: keras.utils.PyDataset, model: keras.Model | None = None) -> EpochTiming:
     """Measure a sequence through ``fit`` itself: the start, and then a whole epoch.
 
-    Iterating over a sequence by hand would use none of its workers. Two epochs are run and
-    the second is measured from its beginning to its last batch. A part of an epoch would
-    mislead: when the first batch arrives, as many more are nearly done as there are workers.
+    Iterating by hand over a sequence whose workers are Keras's would use none of them. Two epochs
+    are run and the second is measured from its beginning to its last batch. A part of an epoch
+    would mislead: when the first batch arrives, as many more are nearly done as there are workers.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def compare_workers(
         ``make_sequence(workers)`` returns a new sequence that uses so many threads, and
         ``make_sequence(workers, use_multiprocessing=True)`` one that uses processes.
     workers : iterable of int
-        Numbers of threads to try; 1 is no thread beside the training's own.
+        Numbers of threads to try.
     processes : iterable of int
         Numbers of processes to try.
     repeats : int

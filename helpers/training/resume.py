@@ -1,6 +1,7 @@
 """Go on with a training that was interrupted, from the very batch that came next."""
 
 import os
+import weakref
 from pathlib import Path
 
 import h5py
@@ -69,11 +70,13 @@ class BackupAndResume(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Load the backup, if there is one; Keras calls this."""
         self._check_fit()
+        # Looked up once, before fit has an iterator of TensorFlow's; see `passes.Loop`.
+        self._epoch_iterator = weakref.ref(_names_in_fit()["epoch_iterator"])
         epoch, self._first_batch = None, 0
         if self.path.exists():
             epoch, self._first_batch, generator_epoch = self._load()
             self.generator.start_at(generator_epoch, self._first_batch)
-        _set_position(self.model, epoch, len(self.generator))
+        self._set_position(epoch, len(self.generator))
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Note where the epoch begins; Keras calls this."""
@@ -93,12 +96,12 @@ class BackupAndResume(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Save; Keras calls this."""
         self._first_batch = 0
-        _set_position(self.model, None, self.generator.batches_per_epoch)
+        self._set_position(None, self.generator.batches_per_epoch)
         self._save(epoch + 1, 0)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Delete the backup; Keras calls this."""
-        _set_position(self.model, None, self.generator.batches_per_epoch)
+        self._set_position(None, self.generator.batches_per_epoch)
         if self._is_first_trainer():
             self.path.unlink(missing_ok=True)
 
@@ -121,6 +124,17 @@ class BackupAndResume(keras.callbacks.Callback):
                 f"batches in an order of its own; MY_Generator(..., shuffle=True) draws a new "
                 f"order of samples for each epoch"
             )
+
+    def _set_position(self, epoch: int | None, batches: int) -> None:
+        """Tell the running ``fit`` in which epoch to begin, and how many batches an epoch has.
+
+        Keras 3.15 has no public way; its own BackupAndRestore sets the first of these. Without
+        the second the epoch would end by running out of data, and on TensorFlow the step that
+        finds no data counts in ``optimizer.iterations`` all the same.
+        """
+        self.model._initial_epoch = epoch
+        if (iterator := self._epoch_iterator()) is not None:
+            iterator._num_batches = batches
 
     def _is_first_trainer(self) -> bool:
         return self.generator.shard[0] == 0
@@ -191,14 +205,3 @@ def _names_in_fit() -> dict:
     if names is None:
         raise RuntimeError("BackupAndResume works in fit only")
     return names
-
-
-def _set_position(model: keras.Model, epoch: int | None, batches: int) -> None:
-    """Tell the running ``fit`` in which epoch to begin, and how many batches an epoch has.
-
-    Keras 3.15 has no public way; its own BackupAndRestore sets the first of these. Without
-    the second the epoch would end by running out of data, and on TensorFlow the step that
-    finds no data counts in ``optimizer.iterations`` all the same.
-    """
-    model._initial_epoch = epoch
-    _names_in_fit()["epoch_iterator"]._num_batches = batches

@@ -24,13 +24,16 @@ class Recorder(keras.Model):
     def forget(self):
         self.epochs, self.validations = [], []
 
-    def train_step(self, data):
-        self.epochs[-1].append(note(*(array.numpy() for array in data)))
-        return {"loss": 0.0}
+    def train_step(self, *arguments):
+        return self._noted(self.epochs, *arguments)
 
-    def test_step(self, data):
-        self.validations[-1].append(note(*(array.numpy() for array in data)))
-        return {"loss": 0.0}
+    def test_step(self, *arguments):
+        return self._noted(self.validations, *arguments)
+
+    def _noted(self, pages, *arguments):
+        *state, data = arguments  # on JAX there is a state, which is returned with the logs
+        pages[-1].append(note(*map(keras.ops.convert_to_numpy, data)))
+        return ({"loss": 0.0}, *state) if state else {"loss": 0.0}
 
 
 class NewEpochs(keras.callbacks.Callback):

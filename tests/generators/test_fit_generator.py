@@ -41,7 +41,7 @@ def test_the_articles_call(pictures, capsys):
     assert labels_of(recorder.validations[0]) == [[22, 23, 24, 25], [26, 27, 28, 29]]
     assert recorder.validations == [recorder.validations[0]] * 3
     for sequence in (train, validation):
-        assert (sequence.workers, sequence.max_queue_size) == (16, 32)
+        assert (sequence._read_ahead.threads, sequence.max_queue_size) == (16, 32)
     assert "Epoch 3/3" in capsys.readouterr().out
 
 

@@ -42,7 +42,7 @@ from skimage.transform import resize
 from helpers import ImageError, MY_Generator, read_image, resize_image
 from helpers.generators.order import epoch_order
 from helpers.images.batches import LoadedBatch
-from helpers.loading import loaders as workers
+from helpers.loading import read_ahead
 
 PROCESSES = {"workers": 2, "use_multiprocessing": True}
 
@@ -63,37 +63,6 @@ def threads():
 # ---- exactly once -------------------------------------------------------------------------------
 
 lengths, batch_sizes = st.integers(1, 70), st.integers(1, 20)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 1, 2, 16])
-@settings(max_examples=10, deadline=None)
-@given(count=lengths, batch_size=batch_sizes, shuffle=st.booleans(), keras_shuffle=st.booleans())
-def test_every_sample_comes_once_an_epoch_in_threads(
-    pictures, checksums, workers, count, batch_size, shuffle, keras_shuffle
-):
-    generator = Generator(
-        pictures[:count], range(count), batch_size, shuffle=shuffle, workers=workers
-    )
-    for epoch in fit(generator, epochs=2, shuffle=keras_shuffle):
-        assert len(epoch) == -(-count // batch_size)
-        assert samples_of(epoch) == checksums[:count]
-        if not shuffle and not keras_shuffle:
-            assert numbers_of(epoch) == list(range(count))
-
-
-@pytest.mark.slow
-@settings(max_examples=3, deadline=None)
-@given(count=lengths, batch_size=batch_sizes, shuffle=st.booleans())
-def test_every_sample_comes_once_an_epoch_in_processes(
-    pictures, checksums, count, batch_size, shuffle
-):
-    processes = {"workers": 2, "use_multiprocessing": True}
-    with Generator(
-        pictures[:count], range(count), batch_size, shuffle=shuffle, **processes
-    ) as generator:
-        for epoch in fit(generator, epochs=2):
-            assert samples_of(epoch) == checksums[:count]
 
 
 @settings(max_examples=10, deadline=None)
@@ -165,29 +134,6 @@ def reads_in_the_middle(read):
     )
 
 
-BY_KERAS = [{}, {"workers": 4}, {"workers": 2, "use_multiprocessing": True}]
-
-
-@pytest.mark.parametrize("way", BY_KERAS, ids=str)
-@pytest.mark.parametrize("loop", ["predict", "evaluate"])
-@pytest.mark.parametrize(("batch_size", "steps"), [(7, 1), (7, None), (1, 1), (1, None)])
-def test_every_sample_comes_once_though_a_callback_reads_too(
-    pictures, way, loop, batch_size, steps
-):
-    other = keras.Sequential([keras.Input((*SIZE, 3)), keras.layers.GlobalAveragePooling2D()])
-    other.add(keras.layers.Dense(1))
-    other.compile(loss="mse")
-    with Generator(pictures, range(70), batch_size, shuffle=True, **way) as generator:
-        callback = reads_in_the_middle(
-            lambda: getattr(other, loop)(generator, steps=steps, verbose=0)
-        )
-        recorder.forget()
-        recorder.fit(generator, epochs=2, verbose=0, callbacks=[NewEpochs(), callback])
-        assert generator.epoch == 2
-    for epoch in recorder.epochs:
-        assert sorted(numbers_of(epoch)) == list(range(70))
-
-
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize(("steps", "epochs"), [(10, 4), (5, 8), (1, 40), (20, 2)])
 def test_every_sample_comes_once_a_pass_however_fit_cuts_it(pictures, steps, epochs, shuffle):
@@ -222,17 +168,6 @@ def test_steps_after_a_training_that_was_broken_off(pictures):
         batch for epoch in fit(generator, 8, True, steps_per_epoch=5) for batch in epoch
     )
     assert sorted(numbers[:60]) == sorted(numbers[60:]) == list(range(60))
-
-
-@pytest.mark.parametrize("way", BY_KERAS[1:], ids=str)
-def test_steps_with_keras_queue_are_warned_about(pictures, way):
-    with Generator(pictures[:60], range(60), 3, **way) as generator:
-        with pytest.warns(UserWarning, match=r"Use helpers\.fit_generator\(model"):
-            fit(generator, 2, steps_per_epoch=10)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            fit(generator, 2, steps_per_epoch=20)
-            fit(generator, validation_data=generator, validation_steps=5)
 
 
 # ---- copies --------------------------------------------------------------------------------------
@@ -406,7 +341,7 @@ def test_relative_names_mean_this_programs_folder(pictures, checksums, monkeypat
         generator[0]  # the workers start here
         monkeypatch.chdir(Path(pictures[0]).parent)
         elsewhere = Generator([Path(name).name for name in pictures], range(70), 70)
-        elsewhere._loader = generator._loader
+        elsewhere._read_ahead = generator._read_ahead
         assert note(*elsewhere[0]) == checksums
 
 
@@ -895,13 +830,13 @@ def test_processes_end_when_the_generator_is_garbage(pictures):
 def test_processes_end_by_themselves_after_fit(pictures, monkeypatch):
     # TensorFlow 2.21 keeps all that fit ever read from, so the generator never becomes garbage:
     # https://github.com/tensorflow/tensorflow/pull/123530
-    monkeypatch.setattr(workers, "IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(read_ahead, "IDLE_SECONDS", 0.5)
     assert all_end(processes_of_a_lost_generator(pictures, use=fit))
 
 
 @pytest.mark.slow
 def test_fit_goes_on_after_its_processes_ended_by_themselves(pictures, monkeypatch):
-    monkeypatch.setattr(workers, "IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(read_ahead, "IDLE_SECONDS", 0.5)
     with generator_of_pids(pictures, **PROCESSES) as generator:
         first = pids(generator)
         assert all_end(first)
@@ -915,8 +850,7 @@ def test_set_workers_changes_who_makes_the_batches(pictures):
     generator = generator_of_pids(pictures)
     assert pids(generator) == {os.getpid()}
     generator.set_workers(2, use_multiprocessing=True, max_queue_size=3)
-    assert (generator.workers, generator.max_queue_size) == (2, 3)
-    assert not generator.use_multiprocessing  # Keras shall only see threads
+    assert (generator._read_ahead.threads, generator.max_queue_size) == (2, 3)
     first = pids(generator)
     assert os.getpid() not in first
     generator.set_workers(1, use_multiprocessing=True)
@@ -1017,31 +951,14 @@ def test_predict_and_evaluate_go_through_the_files_in_order(pictures, workers):
 # ---- Keras --------------------------------------------------------------------------------------
 
 
-class Numbers(keras.utils.PyDataset):
-    """Batch i is full of the number i."""
-
-    def __len__(self):
-        return 30
-
-    def __getitem__(self, index):
-        return np.full((1, 1), index), np.full(1, index)
-
-
-def test_keras_repeats_batches_within_a_distribution_strategy():
-    # Keras 3.15.1 takes a batch to build the model with, stops, and starts again from the first
-    # batch, but delivers first what its threads had prepared before. TensorFlow does it under
-    # a tf.distribute strategy only. When this test fails, Keras is mended: say so where the
-    # class warns of it, and remove the test.
+def test_within_a_distribution_strategy_no_batch_comes_twice(pictures):
+    # Keras 3.15 takes a batch there to build the model with, stops, and starts again.
     with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
         distributed = Recorder()
-    plain, distributed = (
-        model.fit(
-            Numbers(workers=2, max_queue_size=4), shuffle=False, verbose=0, callbacks=[NewEpochs()]
-        ).model
-        for model in (recorder, distributed)
-    )
-    assert numbers_of(plain.epochs[-1]) == list(range(30))
-    assert len(set(numbers_of(distributed.epochs[-1]))) < 30
+    with Generator(pictures, range(70), 7, workers=2, max_queue_size=4) as generator:
+        for _ in range(2):
+            distributed.fit(generator, shuffle=False, verbose=0, callbacks=[NewEpochs()])
+            assert numbers_of(distributed.epochs[-1]) == list(range(70))
 
 
 def test_where_descriptors_cannot_be_handed_over_threads_make_the_batches(pictures, monkeypatch):

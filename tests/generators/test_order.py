@@ -19,23 +19,25 @@ def test_an_order_is_a_permutation(seed, count, epoch):
 
 @st.composite
 def epochs(draw):
-    """Files, batch size and shards for which there is an image for each generator."""
+    """Files, batch size, shards for which there is an image for each generator, and drop_last."""
     count, batch_size = draw(st.integers(1, 5)), draw(st.integers(2, 9))
-    return draw(st.integers(count, 200)), batch_size, count
+    return draw(st.integers(count, 200)), batch_size, count, draw(st.booleans())
 
 
 @settings(deadline=None)
 @given(epochs())
 def test_batches_of_all_shards_cover_an_epoch_once(epoch):
-    files, batch_size, count = epoch
+    files, batch_size, count, drop_last = epoch
     covered = []
-    for index in range(batches_per_epoch(files, batch_size, (0, count))):
+    batches = batches_per_epoch(files, batch_size, (0, count), drop_last)
+    for index in range(batches):
         for number in range(count):
-            bounds = batch_bounds(index, files, batch_size, (number, count))
+            bounds = batch_bounds(index, batches, files, batch_size, (number, count))
             positions = range(files)[bounds]
-            assert 1 <= len(positions) <= batch_size
+            assert (batch_size if drop_last else 1) <= len(positions) <= batch_size
             covered += positions
-    assert covered == list(range(files))
+    dropped = files % (batch_size * count) if drop_last else 0
+    assert covered == list(range(files - dropped))
 
 
 @given(files=st.integers(1, 200), batch_size=st.integers(1, 40))
@@ -44,7 +46,7 @@ def test_batches_of_the_only_generator_are_slices_of_batch_size(files, batch_siz
     assert count == int(np.ceil(files / batch_size))
     for index in range(count):
         expected = slice(index * batch_size, min((index + 1) * batch_size, files))
-        assert batch_bounds(index, files, batch_size, (0, 1)) == expected
+        assert batch_bounds(index, count, files, batch_size, (0, 1)) == expected
 
 
 def test_seeds_of_a_sample_are_its_own_and_not_those_of_an_order():

@@ -1,6 +1,5 @@
 import concurrent.futures
 import contextlib
-import gc
 import multiprocessing
 import os
 import random
@@ -509,7 +508,7 @@ def fake_libraries(tmp_path, monkeypatch):
 
 @needs_processes
 @pytest.mark.usefixtures("fake_libraries")
-def test_a_heavy_library_in_workers_is_warned_about_once(filenames, short_rest):
+def test_a_heavy_library_in_workers_is_warned_about_once(filenames):
     def augment(image, rng):
         import keras  # noqa: F401
 
@@ -520,7 +519,7 @@ def test_a_heavy_library_in_workers_is_warned_about_once(filenames, short_rest):
         for _ in range(3):
             request = request_for(filenames, augment=augment)
             assert loader.load(request).images.tobytes() == expected
-            assert wait_until(lambda: loader._pool is None)  # the next workers are new ones
+            loader.rest()  # the next workers are new ones
     [warning] = caught
     for part in ("augment imports torch in each worker", "no GPU", "Rescaling", "numpy"):
         assert part in str(warning.message)
@@ -579,13 +578,8 @@ def test_a_large_function_is_sent_once_to_each_process(filenames, monkeypatch):
 # ---- rest ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def short_rest(monkeypatch):
-    monkeypatch.setattr(loaders, "IDLE_SECONDS", 0.5)
-
-
 @needs_processes
-def test_processes_and_memory_are_given_back_when_idle(filenames, short_rest):
+def test_a_rest_gives_back_processes_and_memory(filenames):
     me = psutil.Process()
     with process_loader(pid_of_worker, workers=2) as loader:
         descriptors = me.num_fds()
@@ -593,40 +587,10 @@ def test_processes_and_memory_are_given_back_when_idle(filenames, short_rest):
         for _ in range(2):
             pids.add(pid_from(loader, filenames))
             assert me.num_fds() > descriptors
+            loader.rest()
             assert wait_until(lambda: not any(map(is_alive, pids)))
             assert wait_until(lambda: me.num_fds() == descriptors)
         assert len(pids) == 2 and os.getpid() not in pids
-
-
-@needs_processes
-def test_who_is_at_work_does_not_rest(filenames, short_rest):
-    def slow(image, rng):
-        time.sleep(0.5)
-        return pid_of_worker(image, rng)
-
-    with process_loader(slow) as loader:
-        first = pid_from(loader, filenames)
-        time.sleep(0.3)
-        assert pid_from(loader, filenames) == first
-        assert wait_until(lambda: not is_alive(first))
-
-
-def test_memory_is_given_back_when_idle(filenames, short_rest):
-    class Watched(BatchMemory):
-        cleared = 0
-
-        def clear(self):
-            super().clear()
-            self.cleared += 1
-
-    memory = Watched((6, *SIZE, 3), "float32")
-    loader = Loader(memory)
-    for turn in range(1, 3):
-        loader.load(request_for(filenames))
-        assert wait_until(lambda turn=turn: memory.cleared == turn)
-    time.sleep(1.5)
-    assert memory.cleared == 2  # nothing happens when nothing happened
-    loader.close()
 
 
 # ---- the end -------------------------------------------------------------------------------------
@@ -666,16 +630,6 @@ def test_a_loader_that_was_closed_says_so(filenames):
             loader.load(request_for(filenames))
 
 
-def test_a_loader_that_is_garbage_leaves_no_thread(filenames, short_rest):
-    before = threading.active_count()
-    for _ in range(5):
-        loader = Loader(memory_for())
-        loader.load(request_for(filenames))
-    del loader
-    gc.collect()
-    assert wait_until(lambda: threading.active_count() <= before)
-
-
 def run_script(code, *arguments, folder=REPOSITORY):
     """What a script prints; all that it has to say comes in one minute."""
     script = folder / "script.py"
@@ -699,7 +653,6 @@ from helpers.loading import loaders as workers
 from helpers.images.batches import BatchRequest
 from helpers.loading.memory import BatchMemory
 
-workers.IDLE_SECONDS = 30
 filenames = sys.argv[1:]
 
 def pid(image, rng):

@@ -224,7 +224,7 @@ def test_the_batches_that_wait_are_drawn():
     outline = axes.collections[0].get_paths()[0].vertices
     assert outline[:, 1].max() == ready.max()
     assert axes.get_ylim()[1] > ready.max()
-    assert "the queue takes 6" in axes.get_title("left")
+    assert "max_queue_size=6" in axes.get_title("left")
 
 
 def test_the_sums_are_those_of_the_summary():

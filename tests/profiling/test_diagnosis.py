@@ -165,6 +165,9 @@ def test_a_simulated_run_is_diagnosed_like_a_measured_one():
     assert diagnose(simulate(decode=0.03, step=0.02, workers=1, cores=4)).limit == "too few workers"
     slow = simulate(decode=0.01, hand_over=0.05, step=0.01, workers=2, cores=4)
     assert diagnose(slow).limit == "handing over"
+    late = simulate(decode=0.0056, hand_over=0.001, step=0.005, workers=1, cores=4)
+    assert late.summary()["training: hand-over (ms)"] > late.summary()["training: wait (ms)"]
+    assert diagnose(late).limit == "too few workers"  # the batch is handed over late: it came late
     fast = diagnose(simulate(decode=0.01, step=0.05, workers=16, cores=16, batches=100))
     assert (fast.limit, fast.workers) == ("model", 1)
 
@@ -172,8 +175,8 @@ def test_a_simulated_run_is_diagnosed_like_a_measured_one():
 def test_a_queue_that_leaves_workers_without_work_is_named():
     run = simulate(decode=0.32, step=0.005, workers=16, cores=64, queue=10, batches=100)
     assert run.diagnose().limit == "queue"
-    assert "no more than 12 batches" in run.diagnose().text
-    run = simulate(decode=0.32, step=0.005, workers=12, cores=64, queue=10, batches=100)
+    assert "no more than 11 batches are in work" in run.diagnose().text
+    run = simulate(decode=0.32, step=0.005, workers=11, cores=64, queue=10, batches=100)
     assert run.diagnose().limit == "decoding"
     assert "no more than" not in run.diagnose().text
     run = simulate(decode=0.32, step=0.005, workers=16, cores=8, queue=10, batches=100)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from watched import (
+    DELAY,
     HOW,
     SIZE,
     Generator,
@@ -25,6 +26,7 @@ from watched import (
     record,
     rows_of,
     sizes,
+    slow_augment,
     times,
 )
 
@@ -33,8 +35,6 @@ from helpers.images import batches as making_of
 from helpers.images import reading
 from helpers.images.laps import WORK
 from helpers.profiling.timeline import batch_rows, worker_lanes
-
-DELAY = 0.05
 
 
 class Late(Executor):
@@ -57,11 +57,6 @@ class Late(Executor):
         self.threads.shutdown(wait, cancel_futures=cancel_futures)
 
 
-def slow_augment(image, rng):
-    time.sleep(DELAY / 10)
-    return image
-
-
 @pytest.mark.parametrize("how", HOW)
 def test_every_batch_of_every_epoch_comes_once(pictures, how):
     options = dict(HOW[how])
@@ -76,11 +71,22 @@ def test_every_batch_of_every_epoch_comes_once(pictures, how):
     assert sizes(timeline) == [expected, expected]
     assert [sorted(epoch) for epoch in sizes(timeline, "worker", WORK)] == [sorted(expected)] * 2
     assert timeline.processes == ("processes" in how)
+    assert (timeline.workers, timeline.queue) == (options.get("workers", 1), 10)
     kinds = {"ask", "hand-over"} if executor or "processes" in how else set()
     table = timeline.table()
     done = set(table.loc[table["lane"].str.startswith("worker"), "kind"])
     assert done - {"ask", "hand-over"} == {*WORK} - ({"augment"} if how != "augment" else set())
     assert done & {"ask", "hand-over"} == kinds
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_the_workers_are_those_of_the_last_epoch(pictures, workers):
+    generator, model = Generator(pictures, range(70), 10), Noting()
+    with Timeline(generator, model) as timeline:
+        generator.set_workers(workers, max_queue_size=4)
+        model.fit(generator, verbose=0)
+        generator.close()
+    assert (timeline.workers, timeline.queue) == (max(workers, 1), 4)
 
 
 def test_a_batch_is_made_before_it_is_used(pictures):
@@ -98,9 +104,9 @@ def test_a_batch_is_made_before_it_is_used(pictures):
 
 def test_work_lies_within_the_time_in_which_the_batch_was_made(pictures):
     class Timed(MY_Generator):
-        def __getitem__(self, index):
+        def _make(self, epoch, index):
             start = time.perf_counter()
-            batch = super().__getitem__(index)
+            batch = super()._make(epoch, index)
             made.append((start, time.perf_counter()))
             return batch
 

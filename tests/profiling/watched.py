@@ -18,6 +18,25 @@ SIZE = (6, 7)
 Generator = partial(MY_Generator, image_size=SIZE)
 
 
+class WrongGuess(MY_Generator):
+    """Expects each epoch's batches in the wrong order, and makes the last one first."""
+
+    def __init__(self, *arguments, **options):
+        self.made = set()
+        super().__init__(*arguments, **options)
+
+    def expect(self, batches):
+        expected = list(batches)[::-1]
+        super().expect(expected)
+        while expected[0] not in self.made:
+            time.sleep(0.001)
+
+    def _make(self, epoch, index):
+        batch = super()._make(epoch, index)
+        self.made.add((epoch, index))
+        return batch
+
+
 class Noting(keras.Model):
     """Trains nothing; notes a checksum of each batch. A step takes `delay` seconds."""
 
@@ -62,6 +81,14 @@ def linear_model(shape=(*SIZE, 3), **how):
     return model
 
 
+DELAY = 0.05  # seconds that are built in, for a batch of 10
+
+
+def slow_augment(image, rng):
+    time.sleep(DELAY / 10)
+    return image
+
+
 def flip(image, rng):
     return image[:, ::-1] if rng.random() < 0.5 else image
 
@@ -102,11 +129,10 @@ def assert_sound(timeline, tolerance=1e-9):
     assert table["start"].min() == 0
     assert (table["stop"] > table["start"]).all()
     assert np.allclose(table["seconds"], table["stop"] - table["start"])
-    assert set(table["lane"]) <= {
-        "training",
-        "queue",
-        *(f"worker {number + 1}" for number in range(timeline.workers)),
-    }
+    # Who asks for a batch of MY_Generator that nobody has begun makes it, besides the workers.
+    most = timeline.workers + isinstance(timeline.generator, MY_Generator)
+    lanes = {"training", "queue", *(f"worker {number + 1}" for number in range(most))}
+    assert set(table["lane"]) <= lanes
     for lane, rows in table[~table["kind"].isin(["ask", "queue"])].groupby("lane"):
         assert (rows["start"].iloc[1:].values >= rows["stop"].iloc[:-1].values - tolerance).all(), (
             lane
@@ -143,7 +169,7 @@ HOW = {
 
 
 def made(start, stop, process=1, thread=1, times=None):
-    return Made(0, start, stop, 0.0, 10, process, thread, times)
+    return Made(0, start, start, stop, 0.0, 10, process, thread, times)
 
 
 moments = st.integers(0, 50).map(lambda number: number / 10)
