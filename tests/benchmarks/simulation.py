@@ -86,9 +86,9 @@ def cost_of_data(way):
 
 
 def cost_of_model(way, model):
-    """Seconds per step, with what ``fit`` does between steps, and the cores it keeps busy."""
+    """Seconds from step to step with data that are there, and the cores that a step keeps busy."""
     timeline = watch(way, model)
-    return {"step": costs_of(timeline).step, "step_cores": timeline.step_cores}
+    return {"step": costs_of(timeline).period, "step_cores": timeline.step_cores}
 
 
 def medians(function, repeats):
