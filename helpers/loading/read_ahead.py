@@ -105,7 +105,7 @@ class ReadAhead:
             self._plans.append(Plan(reader, iter(keys), make, hold))
             self._begin_anew()
 
-    def end(self, reader: Reader) -> None:
+    def end(self, reader: Reader | None) -> None:
         """Give back what was begun for a reader; go on with the plan that it has interrupted."""
         if self._is_in_a_fork():
             return
