@@ -25,10 +25,9 @@ class WrongGuess(MY_Generator):
         self.made = set()
         super().__init__(*arguments, **options)
 
-    def expect(self, batches):
-        expected = list(batches)[::-1]
-        super().expect(expected)
-        while expected[0] not in self.made:
+    def expect(self, batches, place):
+        super().expect(batches, lambda index: place(batches - 1 - index))
+        while place(batches - 1) not in self.made:
             time.sleep(0.001)
 
     def _make(self, epoch, index):
