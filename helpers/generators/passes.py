@@ -93,6 +93,10 @@ class Loop:
         """Whether this is called from within it."""
         return threading.get_ident() == self._thread and self.is_under_way()
 
+    def has_place_of(self, other: "Loop") -> bool:
+        """Whether both calls were at the same place in memory, so that one of them is over."""
+        return self._frame == other._frame
+
     def reads_by(self, adapter: Any) -> bool:
         """Whether `adapter` is what Keras asks by, for this call."""
         iterator = self._iterator()
@@ -169,7 +173,10 @@ class Pass:
 
     def is_within(self, loop: Loop) -> bool:
         """Whether a call is made from within the one whose pass it is."""
-        return not loop.is_same(self.loop) and self.is_under_way()
+        if self.loop is None or loop.is_same(self.loop):
+            return False
+        # One that is over may have left its place on the stack to this one.
+        return not loop.has_place_of(self.loop) and self.loop.is_around()
 
     def begin_epoch(self, loop: Loop) -> Loop | None:
         """Begin an epoch.

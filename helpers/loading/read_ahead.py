@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,9 @@ from helpers.loading.threads import Threads
 
 IDLE_SECONDS = 5.0
 """After so long without a request, and without a reader, all is given back until the next one."""
+
+PATIENCE = 1.0
+"""Seconds that a batch may wait for a thread, before who asks for it makes it."""
 
 WRONG_GUESSES = 3
 """So many in a row, and a plan is given up."""
@@ -153,7 +156,9 @@ class ReadAhead:
         if self._is_in_a_fork():
             return make(*key)
         future = self._begun_for(reader, key)
-        if future is None or future.cancel():  # it waits for a thread, and this one is free
+        if future is not None:
+            wait([future], PATIENCE)
+        if future is None or future.cancel():  # all threads hang over something else
             return self._make(make, key)
         try:
             return future.result()

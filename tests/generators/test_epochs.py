@@ -781,8 +781,8 @@ def test_a_batch_that_does_not_come_in_time_is_an_error_and_the_next_fit_works(p
             time.sleep(100)
         return image
 
-    with make(pictures, augment=hang, timeout=1.0, **PROCESSES) as generator:
-        with pytest.raises(Exception, match=r"nothing came within 1 s"):
+    with make(pictures, augment=hang, timeout=6.0, **PROCESSES) as generator:
+        with pytest.raises(Exception, match=r"nothing came within 6 s"):
             Recorder().fit(generator, verbose=0, callbacks=[NewEpochs()])
         (tmp_path / "mended").touch()
         assert numbers_of(sorted(fit(generator)[0])) == numbers_of(
