@@ -256,17 +256,19 @@ class Epochs(keras.utils.PyDataset, ABC):
 
     def _break_off(self, loop: Loop | None) -> None:
         """Forget who read before, as `loop` is about to begin."""
-        if loop is None or not loop.is_same(self._pass.loop):
+        if loop is not None and loop.is_same(self._pass.loop):
+            self._pass.break_off()
+        else:
             self._read_ahead.end(self._pass.loop)
             self._pass = Pass()
-        self._pass.break_off()
 
     def _prepare_next(self, loop: Loop | None, is_over: bool) -> None:
         """Begin the next epoch's batches while Keras validates, if their order is known."""
         if loop is None or (loop.goes_on and not is_over):
             return
-        self._before_reading(self.epoch)
-        is_known = loop.goes_on and not loop.shuffles and loop.was_given(self)
-        batches = [(self.epoch, index) for index in range(len(self) if is_known else 0)]
+        batches: list[tuple[int, int]] = []
+        if loop.goes_on and not loop.shuffles and loop.was_given(self):
+            self._before_reading(self.epoch)
+            batches = [(self.epoch, index) for index in range(len(self))]
         # Until fit is over the workers stay, even if nothing is begun.
         self._read_ahead.begin(loop, batches, self._make)

@@ -69,9 +69,10 @@ class BackupAndResume(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Load the backup, if there is one; Keras calls this."""
-        self._check_fit()
         # Looked up once, before fit has an iterator of TensorFlow's; see `passes.Loop`.
-        self._epoch_iterator = weakref.ref(_names_in_fit()["epoch_iterator"])
+        fit = _names_in_fit()
+        self._check(fit)
+        self._epoch_iterator = weakref.ref(fit["epoch_iterator"])
         epoch, self._first_batch = None, 0
         if self.path.exists():
             epoch, self._first_batch, generator_epoch = self._load()
@@ -105,9 +106,8 @@ class BackupAndResume(keras.callbacks.Callback):
         if self._is_first_trainer():
             self.path.unlink(missing_ok=True)
 
-    def _check_fit(self) -> None:
+    def _check(self, fit: dict) -> None:
         """Batches are counted: they must be the generator's, in its own order."""
-        fit = _names_in_fit()
         if fit["x"] is not self.generator:
             raise ValueError(
                 f"fit trains on {fit['x']!r}, and BackupAndResume got {self.generator!r}: "

@@ -55,11 +55,12 @@ def note(images, labels):
 recorder = Recorder()
 
 
-def fit(generator, epochs=1, shuffle=False, **options):
+def fit(generator, epochs=1, shuffle=False, callbacks=(), **options):
     """The batches of each epoch, as `note` has them, that ``fit`` hands to a model."""
     recorder.forget()
+    callbacks = [NewEpochs(), *callbacks]
     recorder.fit(
-        generator, epochs=epochs, shuffle=shuffle, verbose=0, callbacks=[NewEpochs()], **options
+        generator, epochs=epochs, shuffle=shuffle, verbose=0, callbacks=callbacks, **options
     )
     return recorder.epochs
 

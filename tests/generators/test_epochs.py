@@ -171,8 +171,7 @@ def test_an_augment_that_draws_from_random_itself_does_not_disturb_the_order(pic
 def test_who_draws_random_numbers_in_between_gets_all_batches_all_the_same(pictures):
     draw = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: random.random())
     with make(pictures, workers=3) as generator:
-        recorder.forget()
-        recorder.fit(generator, epochs=3, verbose=0, callbacks=[NewEpochs(), draw])
+        fit(generator, 3, True, [draw])
         for epoch, expected in zip(recorder.epochs, epochs_of(generator, range(3)), strict=True):
             assert sorted(epoch) == sorted(expected)
         assert wait_until(lambda: is_settled(generator))
@@ -210,8 +209,7 @@ def test_reading_begins_before_anything_is_asked_for_and_goes_on_meanwhile(pictu
     # PyTorch that of this step was asked for, on JAX it was not.
     ahead = {"tensorflow": HELD_BY_TENSORFLOW, "torch": 0, "jax": -1}[keras.backend.backend()]
     with make(pictures, augment=None, max_queue_size=4, **way) as generator:
-        recorder.forget()
-        recorder.fit(generator, verbose=0, shuffle=shuffle, callbacks=[NewEpochs(), Look()])
+        fit(generator, 1, shuffle, [Look()])
     assert seen == [True] * 10
 
 
@@ -229,15 +227,7 @@ def test_while_keras_validates_the_first_batches_of_a_known_order_are_made(pictu
 
     with make(pictures, workers=2, max_queue_size=4) as generator:
         guesses = Guesses(generator)
-        recorder.forget()
-        recorder.fit(
-            generator,
-            epochs=3,
-            verbose=0,
-            shuffle=shuffle,
-            validation_data=make(pictures, 14),
-            callbacks=[NewEpochs(), Look()],
-        )
+        fit(generator, 3, shuffle, [Look()], validation_data=make(pictures, 14))
         assert seen == [True] * 3
         assert guesses.wrong == 0
         if not shuffle:
@@ -281,8 +271,7 @@ def test_no_more_batches_exist_than_there_may_though_the_training_comes_in_burst
 
     generator = make(pictures * 2, 140, 1, augment=slow, **way)
     alive = Alive(generator)
-    recorder.forget()
-    recorder.fit(generator, epochs=1, verbose=0, callbacks=[NewEpochs(), Bursts()])
+    fit(generator, 1, True, [Bursts()])
     assert len(recorder.epochs[0]) == 140
     gc.collect()
     assert alive.most <= generator._memory.most_kept
@@ -328,8 +317,7 @@ def test_a_fit_that_ends_early_gives_everything_back(pictures, way, action, opti
 def test_early_stopping_at_the_end_of_an_epoch_gives_the_next_one_back(pictures):
     stops = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: stop(recorder))
     with make(pictures, workers=2) as generator:
-        recorder.forget()
-        recorder.fit(generator, epochs=5, verbose=0, shuffle=False, callbacks=[NewEpochs(), stops])
+        fit(generator, 5, False, [stops])
         gc.collect()
         assert wait_until(lambda: is_settled(generator), read_ahead.IDLE_SECONDS * 3)
         assert generator.epoch == 1
@@ -346,8 +334,7 @@ def test_30_abandoned_epochs_leave_nothing(pictures, way):
                 for _ in make_one:
                     break
             elif turn == 1:
-                recorder.forget()
-                recorder.fit(make_one, verbose=0, callbacks=[NewEpochs(), stops])
+                fit(make_one, 1, True, [stops])
             else:
                 with contextlib.suppress(InterruptedError):
                     recorder.fit(make_one, verbose=0, callbacks=[NewEpochs(), fails])
@@ -399,15 +386,7 @@ def test_workers_stay_during_a_long_validation_and_go_after_fit(pictures, short_
             seen.append(processes())
 
     with make(pictures, **PROCESSES) as generator:
-        recorder.forget()
-        recorder.fit(
-            generator,
-            epochs=2,
-            verbose=0,
-            shuffle=shuffle,
-            validation_data=make(pictures, 14),
-            callbacks=[NewEpochs(), Wait()],
-        )
+        fit(generator, 2, shuffle, [Wait()], validation_data=make(pictures, 14))
         assert len(seen[0]) == 3 and seen[0] == seen[1]  # two, and the one that starts them
         assert wait_until(lambda: not processes())
 
@@ -574,10 +553,7 @@ def test_who_reads_in_a_callback_changes_nothing(pictures, way, shuffle, user):
             on_train_batch_end=lambda batch, logs: batch in (1, 6) and user(generator),
             on_epoch_end=lambda epoch, logs: user(generator),
         )
-        recorder.forget()
-        recorder.fit(
-            generator, epochs=2, verbose=0, shuffle=shuffle, callbacks=[NewEpochs(), callback]
-        )
+        fit(generator, 2, shuffle, [callback])
         expected = epochs_of(generator, range(2))
         if shuffle:
             assert list(map(sorted, recorder.epochs)) == list(map(sorted, expected))
@@ -592,8 +568,7 @@ def test_a_reader_in_a_callback_reads_ahead_and_then_fit_does_again(pictures):
             on_train_batch_end=lambda batch, logs: batch == 3 and USERS["predict"](generator),
         )
         guesses = Guesses(generator)
-        recorder.forget()
-        recorder.fit(generator, verbose=0, callbacks=[NewEpochs(), callback])
+        fit(generator, 1, True, [callback])
     # TensorFlow's thread may ask for a batch of the training while the callback reads; such a
     # batch is still expected when the training goes on.
     assert guesses.wrong <= HELD_BY_TENSORFLOW + 1
@@ -751,8 +726,7 @@ def test_killed_workers_cost_nothing(pictures):
     )
     with make(pictures, **PROCESSES) as generator, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Worker process .* died")
-        recorder.forget()
-        recorder.fit(generator, epochs=3, verbose=0, callbacks=[NewEpochs(), callback])
+        fit(generator, 3, True, [callback])
         expected = epochs_of(generator, range(3))
         assert list(map(sorted, recorder.epochs)) == list(map(sorted, expected))
 
