@@ -14,7 +14,7 @@ With --before all of it is measured with the `helpers` of another checkout, too,
 worktree add FOLDER REVISION`` makes. Drawings at 200×200, float32. In each round every backend,
 and every version, has a Python of its own; all take turns, the versions one right after the other.
 Tables have the medians of the rounds, the lowest and the highest; a ratio is that within a round.
-Let nothing else run beside it. Five rounds with --before take about a quarter of an hour on two
+Let nothing else run beside it. Five rounds with --before take about 25 minutes on two
 cores; ``--rounds 1 --length 0.1`` shows in a minute or two whether it works.
 """
 
@@ -47,6 +47,7 @@ BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 SIZE = 32  # of a batch
 EPOCH = 8192  # images
 STEP = LOADING = 0.020  # seconds
+IN_TURN = "the same, memory of 6 batches in turn"
 ALL_CORES = {"workers": CORES, "use_multiprocessing": True}
 MANY_PROCESSES = {"workers": 16, "use_multiprocessing": True, "max_queue_size": 32}
 CHILD = "--child"
@@ -91,9 +92,9 @@ def fit_alone(files, size):
         return rate_of_fit(sequence, len(files.filenames))
 
 
-def limit(files, size):
-    """Images/s of decoding and resizing alone."""
-    return measure_limit(files.filenames, CORES, size)
+def limit(files, size, in_turn=1):
+    """Images/s of decoding and resizing alone, into the memory of so many batches."""
+    return measure_limit(files.filenames, CORES, size, in_turn)
 
 
 def by_hand(files, size, **options):
@@ -311,6 +312,7 @@ def of_the_limit():
         ways |= {
             (f"batches of {size}", FIT): way("fit_alone", size=size),
             (f"batches of {size}", LIMIT): way("limit", size=size),
+            (f"batches of {size}", IN_TURN): way("limit", size=size, in_turn=6),
             (f"batches of {size}", PROCESSES): way("fit", size=size, **ALL_CORES),
             (f"batches of {size}", SIXTEEN): way("fit", size=size, **MANY_PROCESSES),
         }
@@ -318,9 +320,12 @@ def of_the_limit():
     def goals(rates):
         for size, whole, goal in ((32, "what the limit leaves", 0.8), (128, "the limit", 0.85)):
             group = rates[f"batches of {size}"]
-            # Its first goal is this one; of each round for itself.
-            parts = [next(speed.goals(group.loc[[number]], size))[1] for number in group.index]
-            yield f"batches of {size}: {CORES} processes, of {whole}", pd.Series(parts), goal
+            for limit, addition in ((LIMIT, ""), (IN_TURN, ", memory in turn")):
+                rounds = group.assign(**{LIMIT: group[limit]})
+                # Its first goal is this one; of each round for itself.
+                parts = [next(speed.goals(rounds.loc[[n]], size))[1] for n in rounds.index]
+                what = f"batches of {size}: {CORES} processes, of {whole}{addition}"
+                yield what, pd.Series(parts), goal
             of_few = group[SIXTEEN] / group[PROCESSES]
             yield f"batches of {size}: 16 processes, of {CORES}", of_few, 0.95
 

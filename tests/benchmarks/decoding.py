@@ -1,10 +1,11 @@
 """How a file becomes an array, here and elsewhere; imports nothing heavy, for worker processes.
 
 As a command it measures the limit of any way to load batches: all cores decode and resize into
-the same memory again and again, and nothing is handed over. Without a batch size they only
-decode. It reads file names from its standard input and prints images/s.
+the same memory again and again (or into that of several batches in turn, as they must if batches
+are to be used), and nothing is handed over. Without a batch size they only decode. It reads file
+names from its standard input and prints images/s.
 
-    python tests/benchmarks/decoding.py PROCESSES [BATCH_SIZE] < NAMES
+    python tests/benchmarks/decoding.py PROCESSES [BATCH_SIZE [BATCHES_IN_TURN]] < NAMES
 """
 
 import multiprocessing
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from itertools import cycle
 
 import cv2
 import numpy as np
@@ -22,6 +24,7 @@ from helpers.images.reading import read_image
 from helpers.images.resizing import resize_image
 
 SIZE = (200, 200)
+WARM_UP = 8  # batches, in whose memory new pages are then no part of the time
 
 
 def load_here(filename):
@@ -65,21 +68,24 @@ def requests(filenames, batch_size):
     return [BatchRequest(filenames[start : start + batch_size], SIZE) for start in starts]
 
 
-def measure_limit(filenames, processes, *batch_size):
+def measure_limit(filenames, processes, *batch_size_and_in_turn):
     """Images/s of `processes` that only decode and resize; without a batch size, only decode."""
     # In a program of its own: a fork of one that runs TensorFlow would not start clean.
-    command = [sys.executable, __file__, str(processes), *map(str, batch_size)]
+    command = [sys.executable, __file__, str(processes), *map(str, batch_size_and_in_turn)]
     names = "\n".join(filenames)
     return float(subprocess.run(command, input=names, text=True, stdout=-1, check=True).stdout)
 
 
-def pieces_of_work(filenames, batch_size=None):
+def pieces_of_work(filenames, batch_size=None, in_turn=1):
     """Return functions that load a batch each, or, without a batch size, decode a picture."""
     if batch_size is None:
         return [partial(decode, filename) for filename in filenames]
     batches = requests(filenames, batch_size)
-    images = aligned_empty(batches[0].shape, "float32")
-    return [partial(load_batch, batch, images[: len(batch.filenames)]) for batch in batches]
+    memories = cycle([aligned_empty(batches[0].shape, "float32") for _ in range(in_turn)])
+    return [
+        partial(load_batch, batch, images[: len(batch.filenames)])
+        for batch, images in zip(batches, memories, strict=False)
+    ]
 
 
 def decode(filename):
@@ -91,7 +97,8 @@ def work(ready, seconds, *arguments):
     """Do all pieces of work, when everyone is ready, and put the seconds that it took."""
     cv2.setNumThreads(1)
     pieces = pieces_of_work(*arguments)
-    pieces[0]()  # maps the memory and warms everything up
+    for piece in pieces[:WARM_UP]:
+        piece()
     ready.wait()
     start = time.perf_counter()
     for piece in pieces:
@@ -101,10 +108,10 @@ def work(ready, seconds, *arguments):
 
 def main():
     """Measure and print."""
-    processes, *batch_size = (int(argument) for argument in sys.argv[1:])
+    processes, *batch_size_and_in_turn = (int(argument) for argument in sys.argv[1:])
     filenames = sys.stdin.read().split("\n")
     ready, seconds = multiprocessing.Barrier(processes), multiprocessing.Queue()
-    arguments = ready, seconds, filenames, *batch_size
+    arguments = ready, seconds, filenames, *batch_size_and_in_turn
     started = [multiprocessing.Process(target=work, args=arguments) for _ in range(processes)]
     for process in started:
         process.start()
