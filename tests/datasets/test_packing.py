@@ -395,7 +395,7 @@ folder, path, go = sys.argv[1:]
 sys.stdout.reconfigure(line_buffering=True)
 keep = appending.keep
 def late(*arguments):
-    print("packs")
+    sys.stdout.write("packs\\n")  # at once, whichever thread it is
     while not os.path.exists(go):
         time.sleep(0.01)
     return keep(*arguments)

@@ -544,8 +544,9 @@ USERS = {
 }
 
 
-@pytest.mark.parametrize("way", [{}, {"workers": 3}, PROCESSES], ids=str)
-@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(
+    ("way", "shuffle"), [({}, True), ({"workers": 3}, True), (PROCESSES, False)], ids=str
+)
 @pytest.mark.parametrize("user", USERS.values(), ids=USERS)
 def test_who_reads_in_a_callback_changes_nothing(pictures, way, shuffle, user):
     with make(pictures, **way) as generator:

@@ -217,6 +217,12 @@ def segfault():
     ctypes.string_at(0)
 
 
+# How a worker starts, and how its batch comes back, have nothing to do with each other.
+WAYS = pytest.mark.parametrize(
+    ("start_method", "by_value"),
+    [("fork", False), ("exec", True)],
+    ids=["fork, in memory", "exec, by value"],
+)
 DEATHS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
@@ -240,9 +246,8 @@ def dying(flag, die):
     return augment
 
 
-@pytest.mark.parametrize("by_value", [False, True], ids=["in memory", "by value"])
+@WAYS
 @pytest.mark.parametrize("die", DEATHS.values(), ids=DEATHS)
-@pytest.mark.parametrize("start_method", ["fork", "exec"])
 def test_a_worker_that_dies_is_an_error_and_the_next_batch_is_made(
     pictures, tmp_path, monkeypatch, start_method, die, by_value
 ):
@@ -344,8 +349,7 @@ def sticking_at(position, flag):
     return augment
 
 
-@pytest.mark.parametrize("by_value", [False, True], ids=["in memory", "by value"])
-@pytest.mark.parametrize("start_method", ["fork", "exec"])
+@WAYS
 def test_a_timeout_names_the_file_that_its_worker_was_at(
     pictures, tmp_path, monkeypatch, start_method, by_value
 ):

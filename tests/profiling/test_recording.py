@@ -286,8 +286,11 @@ def test_a_broken_picture_ends_fit_as_without_it(pictures, broken_file, workers)
         assert sum(sizes(record(generator, model))[0]) == 25
 
 
-@pytest.mark.parametrize("how", ["none", "threads", "processes"])
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError()], ids=["Ctrl-C", "own"])
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [("none", KeyboardInterrupt()), ("threads", ValueError()), ("processes", KeyboardInterrupt())],
+    ids=["none, Ctrl-C", "threads, its own", "processes, Ctrl-C"],
+)
 def test_an_interrupted_fit_leaves_a_timeline_and_nothing_else(pictures, how, error):
     model = Noting()
     with Generator(pictures, range(70), 10, **HOW[how]) as generator:
