@@ -90,7 +90,7 @@ class Epochs(keras.utils.PyDataset, ABC):
         """Say what was seen in an epoch that ended."""
 
     def _draws_here(self) -> bool:
-        """Whether making a batch may change the state of `random` here, for a moment."""
+        """Whether making a batch may change the state of `random` here."""
         return False
 
     # ---- what is asked for -----------------------------------------------------------------------

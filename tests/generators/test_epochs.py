@@ -122,6 +122,23 @@ def test_every_guess_is_right(pictures, way, shuffle, steps):
         assert guesses.right >= used
 
 
+class Drawing(ThreadPoolExecutor):
+    """Draws from `random`, as Dask does to choose a worker."""
+
+    def submit(self, *arguments, **options):
+        random.random()
+        return super().submit(*arguments, **options)
+
+
+def test_every_guess_is_right_with_an_executor_that_draws_from_random(pictures):
+    options = {"augment": None, "workers": 2}
+    with Drawing(2) as executor, make(pictures, executor=executor, **options) as generator:
+        guesses = Guesses(generator)
+        used = sum(map(len, fit(generator, 4, shuffle=True)))
+        assert guesses.wrong == 0
+        assert guesses.right >= used
+
+
 @pytest.mark.parametrize("loop", ["evaluate", "predict"])
 def test_every_guess_of_other_loops_is_right(pictures, loop):
     model = keras.Sequential([keras.Input((*SIZE, 3)), keras.layers.Flatten()])
