@@ -391,7 +391,9 @@ def test_machines_that_are_lost_one_after_the_other(machines, files, monkeypatch
         assert sorted(fit(generator).labels) == numbers.tolist()
 
         threading.Timer(0.5, machines.kill, [machines.scheduler]).start()
-        with pytest.raises(Exception, match="the executor did not make batch") as lost:
+        # Dask gives up what it had, and says nothing of what is asked for while it is cut off.
+        known = "the executor did not make batch|nothing came within 4 s of batch"
+        with pytest.raises(Exception, match=known) as lost:
             fit(generator, epochs=50)
         assert "scheduler" in str(lost.value)
 
