@@ -20,7 +20,7 @@ from helpers.images import MAX_PIXELS
 from helpers.images.batches import BatchRequest, LoadedBatch, load_batch
 from helpers.images.packs import PackedNames
 from helpers.images.reading import ImageError, printable
-from helpers.loading.loaders import ExecutorLoader, ProcessLoader, choose_loader
+from helpers.loading.loaders import ProcessLoader, choose_loader
 from helpers.loading.memory import BatchMemory
 from helpers.loading.read_ahead import ReadAhead
 from helpers.samples import check_samples
@@ -237,11 +237,10 @@ class MY_Generator(Epochs):
             self._order(epoch)  # once, and not in several threads at the same time
 
     def _draws_here(self) -> bool:
-        # Dask, for one, draws from `random` to choose a worker. What `augment` draws from it is
-        # made repeatable, see `helpers.images.augmenting`.
-        loader = self._read_ahead.loader
-        augments_here = self.augment is not None and not isinstance(loader, ProcessLoader)
-        return augments_here or isinstance(loader, ExecutorLoader)
+        # An executor may: Dask does, to choose a worker. And what `augment` draws from `random` is
+        # repeatable, see `helpers.images.augmenting`.
+        may_draw = self.augment is not None or self._executor is not None
+        return may_draw and not isinstance(self._read_ahead.loader, ProcessLoader)
 
     def _after_reading(self) -> None:
         self._suspected_this_epoch = False

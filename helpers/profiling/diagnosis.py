@@ -218,10 +218,10 @@ def _workers_wait_for_the_queue(spans, costs: Costs) -> bool:
     """Whether more batches on their way at the same time would give all workers something to do."""
     if spans.workers <= spans.queue + 1:
         return False
-    now = predicted(spans, costs, spans.workers)
     longer = predicted(spans, costs, spans.workers, queue=2 * spans.workers)
     if longer["waiting (%)"] < 100 * LITTLE / 2:  # the end of the waiting, however little it was
         return True
+    now = predicted(spans, costs, spans.workers)
     return longer["images/s"] > (1 + LITTLE) * now["images/s"]
 
 

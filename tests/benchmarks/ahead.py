@@ -14,8 +14,8 @@ With --before all of it is measured with the `helpers` of another checkout, too,
 worktree add FOLDER REVISION`` makes. Drawings at 200×200, float32. In each round every backend,
 and every version, has a Python of its own; all take turns, the versions one right after the other.
 Tables have the medians of the rounds, the lowest and the highest; a ratio is that within a round.
-Let nothing else run beside it. Five rounds with --before take about 25 minutes on two
-cores; ``--rounds 1 --length 0.1`` shows in a minute or two whether it works.
+Let nothing else run beside it. Five rounds with --before take about 25 minutes on two cores;
+``--rounds 1 --length 0.1`` shows in a minute or two whether it works.
 """
 
 import argparse
@@ -47,7 +47,8 @@ BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 SIZE = 32  # of a batch
 EPOCH = 8192  # images
 STEP = LOADING = 0.020  # seconds
-IN_TURN = "the same, memory of 6 batches in turn"
+MEMORIES = 6
+IN_TURN = f"the same, memory of {MEMORIES} batches in turn"
 ALL_CORES = {"workers": CORES, "use_multiprocessing": True}
 MANY_PROCESSES = {"workers": 16, "use_multiprocessing": True, "max_queue_size": 32}
 CHILD = "--child"
@@ -312,7 +313,7 @@ def of_the_limit():
         ways |= {
             (f"batches of {size}", FIT): way("fit_alone", size=size),
             (f"batches of {size}", LIMIT): way("limit", size=size),
-            (f"batches of {size}", IN_TURN): way("limit", size=size, in_turn=6),
+            (f"batches of {size}", IN_TURN): way("limit", size=size, in_turn=MEMORIES),
             (f"batches of {size}", PROCESSES): way("fit", size=size, **ALL_CORES),
             (f"batches of {size}", SIXTEEN): way("fit", size=size, **MANY_PROCESSES),
         }

@@ -24,7 +24,7 @@ from helpers.images.reading import read_image
 from helpers.images.resizing import resize_image
 
 SIZE = (200, 200)
-WARM_UP = 8  # batches, in whose memory new pages are then no part of the time
+WARM_UP = 8  # pieces of work before the clock starts, which map the memory
 
 
 def load_here(filename):

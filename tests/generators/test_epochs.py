@@ -562,7 +562,9 @@ USERS = {
 
 
 @pytest.mark.parametrize(
-    ("way", "shuffle"), [({}, True), ({"workers": 3}, True), (PROCESSES, False)], ids=str
+    ("way", "shuffle"),
+    [({}, True), ({"workers": 3}, True), ({"workers": 3}, False), (PROCESSES, True)],
+    ids=str,
 )
 @pytest.mark.parametrize("user", USERS.values(), ids=USERS)
 def test_who_reads_in_a_callback_changes_nothing(pictures, way, shuffle, user):
