@@ -90,10 +90,8 @@ def _load(data: str) -> tuple[helpers.ImageFiles, helpers.ImageFiles]:
         return helpers.load_sample()
     if data == "cifar10":
         return helpers.load_cifar10()
-    files = helpers.load_folder(data).shuffled()
-    held_out = max(1, len(files.filenames) // 5)
-    everything = np.arange(len(files.filenames))
-    return files.select(everything[held_out:]), files.select(everything[:held_out])
+    train, test = helpers.load_folder(data).split(0.2)
+    return train.shuffled(), test
 
 
 def _small_network(image_size: tuple[int, int], classes: int):

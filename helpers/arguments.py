@@ -64,13 +64,17 @@ def seconds(name: str, value: float | None) -> float | None:
     return float(value)
 
 
-def number(name: str, value: float, zero: bool = True) -> float:
-    """Check a number that is not negative, and if `zero` is False not 0 either."""
+def number(
+    name: str, value: float, zero: bool = True, at_least: float = 0, at_most: float = math.inf
+) -> float:
+    """Check a finite number; if `zero` is False it must not be 0."""
     if not _is_number(value):
         raise TypeError(f"{name} must be a number; received {value!r}")
-    if not (0 <= value < math.inf and (zero or value)):
-        least = "0 or more" if zero else "more than 0"
+    if not (at_least <= value < math.inf and math.isfinite(value) and (zero or value)):
+        least = f"{at_least:g} or more" if zero else "more than 0"
         raise ValueError(f"{name} must be {least}; received {value!r}")
+    if value > at_most:
+        raise ValueError(f"{name} must be at most {at_most:g}; received {value!r}")
     return float(value)
 
 

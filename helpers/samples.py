@@ -1,4 +1,4 @@
-"""File names and their labels, as a caller passes them: checked before anything is read."""
+"""File names, and numbers that belong to them, as a caller passes them: checked at once."""
 
 import contextlib
 import mmap
@@ -30,53 +30,57 @@ LEAVE_OUT = (
     "Leave such files out, and their labels; of a table, "
     'table = table.dropna(subset=["filename", "label"])'
 )
-ONE_ARRAY = (
-    "labels must be one array of shape (files, ...); received a tuple of arrays. If each is one "
-    "number for every file, pass np.stack(labels, axis=1); if each is the label of one file, "
-    "list(labels)"
-)
 
 
 def check_samples(filenames: Iterable, labels: ArrayLike | Iterator) -> tuple[Sequence, np.ndarray]:
-    """Check file names and labels.
+    """Check file names, and one array of labels: `check_names` and `check_numbers`."""
+    names = check_names(filenames)
+    return names, check_numbers(labels, len(names))
 
-    Both are copied, so nothing the caller does later matters; but names in a form for many
-    millions stay as they are, and so do labels in a mapped file (`numpy.memmap`): memory may not
-    hold them, so they are not searched for NaN either.
+
+def check_names(filenames: Iterable, what: str = "image_filenames") -> Sequence:
+    """Check names of files.
+
+    They are copied, so nothing the caller does later matters; but names in a form for many
+    millions stay as they are.
     """
-    names = _names(filenames)
-    array = _array(labels)
-    if array.ndim == 0 or len(array) != len(names):
-        received = f"{len(array)} labels" if array.ndim else f"the single label {array}"
-        raise ValueError(
-            f"labels must have one entry for each file; received {len(names)} "
-            f"image_filenames and {received}"
-        )
-    return names, _numbers(array)
-
-
-def _names(filenames: Any) -> Sequence:
-    cure = "Pass a list, such as sorted(image_filenames), and the labels in its order"
-    _refuse_without_positions("image_filenames", filenames, cure)
+    cure = f"Pass a list, such as sorted({what}), and the labels in its order"
+    _refuse_without_positions(what, filenames, cure)
     single = isinstance(filenames, (str, bytes, os.PathLike)) or not isinstance(filenames, Iterable)
     if single or getattr(filenames, "ndim", 1) != 1:
         raise TypeError(
-            f"image_filenames must be a list of files; received {filenames!r}. "
+            f"{what} must be a list of files; received {filenames!r}. "
             f"helpers.load_folder(...) lists the files of a folder"
         )
     objects = isinstance(filenames, np.ndarray) and filenames.dtype.kind not in "UT"
     compact = isinstance(filenames, ArrayIndexed) and not objects
     names: Any = filenames if compact else list(filenames)
     if not len(names):
-        raise ValueError("image_filenames is empty: there is nothing to load")
+        raise ValueError(f"{what} is empty: there is nothing to load")
     wrong = _missing_strings(names) if compact else _other_than_names(names)
     if wrong is not None:
         name = names[np.argmax(wrong)]
         raise TypeError(
-            f"image_filenames must be names of files; received {_found(name, wrong)}. "
+            f"{what} must be names of files; received {_found(name, wrong)}. "
             f"{LEAVE_OUT if compact else _cure_of_a_name(name)}"
         )
     return names
+
+
+def check_numbers(values: ArrayLike | Iterator, files: int, what: str = "labels") -> np.ndarray:
+    """Check numbers, one entry for each file.
+
+    They are copied; a mapped file (`numpy.memmap`) is not: memory may not hold it, so it is not
+    searched for NaN either.
+    """
+    array = _array(values, what)
+    if array.ndim == 0 or len(array) != files:
+        received = f"{len(array)} {what}" if array.ndim else f"the single label {array}"
+        raise ValueError(
+            f"{what} must have one entry for each file; received {files} "
+            f"image_filenames and {received}"
+        )
+    return _numbers(array, what)
 
 
 def _refuse_without_positions(name: str, values: Any, cure: str) -> None:
@@ -129,20 +133,20 @@ def _found(value: Any, wrong: np.ndarray) -> str:
     return f"{value!r} at position {files[0]}{more}"
 
 
-def _array(labels: Any) -> np.ndarray:
+def _array(labels: Any, what: str) -> np.ndarray:
     """Copy labels to an array, which holds words as objects; a mapped file is returned as it is."""
     cure = (
-        "Pass a list with the label of each file; from a dict of them, "
-        "[labels[name] for name in image_filenames]"
+        f"Pass a list with an entry for each file; from a dict of them, "
+        f"[{what}[name] for name in image_filenames]"
     )
-    _refuse_without_positions("labels", labels, cure)
+    _refuse_without_positions(what, labels, cure)
     if isinstance(labels, np.ma.MaskedArray) and np.ma.is_masked(labels):
         labels = labels.tolist()  # None where the mask is
     if _is_mapped(labels):
         return labels
     if isinstance(labels, Iterator):
         labels = list(labels)
-    array = _stack(labels)
+    array = _stack(labels, what)
     # Of ["cat", nan] numpy makes "cat" and "nan"; as objects they stay what they are.
     return np.array(labels, dtype=object) if array.dtype.kind in "UST" else array
 
@@ -157,51 +161,45 @@ def _is_mapped(labels: Any) -> bool:
     return isinstance(labels, np.ndarray) and isinstance(owner, mmap.mmap)
 
 
-def _stack(labels: Any) -> np.ndarray:
+def _stack(labels: Any, what: str) -> np.ndarray:
     try:
-        array = np.array(labels)
+        return np.array(labels)
     except ValueError as error:
-        if isinstance(labels, tuple):
-            raise TypeError(ONE_ARRAY) from None
-        raise ValueError(f"labels must have the same shape for each file: {error}") from None
-    # Two arrays of two labels would look like two labels for each of two files.
-    if isinstance(labels, tuple) and array.ndim > 1:
-        raise TypeError(ONE_ARRAY)
-    return array
+        raise ValueError(f"{what} must have the same shape for each file: {error}") from None
 
 
-def _numbers(array: np.ndarray) -> np.ndarray:
+def _numbers(array: np.ndarray, what: str) -> np.ndarray:
     """Return labels if they are numbers, or can be made to; refuse all others."""
     if array.dtype.kind == "O":
-        array = _numbers_of_objects(array)
+        array = _numbers_of_objects(array, what)
     if array.dtype.kind not in "biuf":
         raise TypeError(
-            f"labels must be numbers; received an array of {array.dtype}. Make numbers of them, "
+            f"{what} must be numbers; received an array of {array.dtype}. Make numbers of them, "
             f"one or more for each file"
         )
     # The least value is NaN if any is, and takes no memory to find.
     if array.dtype.kind == "f" and array.size and not _is_mapped(array) and np.isnan(array.min()):
-        _refuse_missing_labels(array, np.isnan(array))
+        _refuse_missing(array, np.isnan(array), what)
     return array
 
 
-def _numbers_of_objects(objects: np.ndarray) -> np.ndarray:
+def _numbers_of_objects(objects: np.ndarray, what: str) -> np.ndarray:
     """Make an array of numbers of objects such as True, 2 and Decimal("0.5"), or of vectors."""
-    array = _stack(objects.tolist())
+    array = _stack(objects.tolist(), what)
     if array.dtype.kind not in "OUST":
         return array
     objects = np.array(objects.tolist(), dtype=object)
     missing = _where(_is_missing, objects)
     if missing.any():
-        _refuse_missing_labels(objects, missing)
+        _refuse_missing(objects, missing, what)
     words = _where(lambda value: isinstance(value, (str, bytes)), objects)
     if words.any():
-        found = _found(objects[words][0], words)
-        raise TypeError(f"labels must be numbers; received {found}. {_cure_of(objects[words])}")
+        found, cure = _found(objects[words][0], words), _cure_of(objects[words], what)
+        raise TypeError(f"{what} must be numbers; received {found}. {cure}")
     others = _where(lambda value: not isinstance(value, (Real, Decimal, np.bool_)), objects)
     if others.any():
         found = _found(objects[others][0], others)
-        raise TypeError(f"labels must be numbers, one or more for each file; received {found}")
+        raise TypeError(f"{what} must be numbers, one or more for each file; received {found}")
     return objects.astype(np.float64)
 
 
@@ -209,14 +207,14 @@ def _where(condition: Callable, objects: np.ndarray) -> np.ndarray:
     return np.frompyfunc(condition, 1, 1)(objects).astype(bool)
 
 
-def _refuse_missing_labels(labels: np.ndarray, missing: np.ndarray) -> None:
+def _refuse_missing(labels: np.ndarray, missing: np.ndarray, what: str) -> None:
     found = _found(labels[missing].tolist()[0], missing)
-    raise ValueError(f"labels must be numbers, none missing; received {found}. {LEAVE_OUT}")
+    raise ValueError(f"{what} must be numbers, none missing; received {found}. {LEAVE_OUT}")
 
 
-def _cure_of(words: np.ndarray) -> str:
+def _cure_of(words: np.ndarray, what: str) -> str:
     for kind in (int, float):
         with contextlib.suppress(ValueError, OverflowError):
             words.astype(kind)
-            return f"Make numbers of them: labels = np.array(labels).astype({kind.__name__})"
-    return "Number the classes: class_names, labels = np.unique(labels, return_inverse=True)"
+            return f"Make numbers of them: {what} = np.array({what}).astype({kind.__name__})"
+    return f"Number the classes: class_names, {what} = np.unique({what}, return_inverse=True)"

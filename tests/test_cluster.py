@@ -20,7 +20,7 @@ import psutil
 import pytest
 from conftest import REPOSITORY, wait_until, write_picture
 
-from helpers import ImageError, MY_Generator, Timeline
+from helpers import ImageError, Masks, MY_Generator, Timeline
 
 distributed = pytest.importorskip("distributed", reason="see notebooks/requirements.txt")
 
@@ -124,6 +124,36 @@ def test_the_same_bytes_as_here(client, files, broken_file, dtype, augmented):
 def sent_by_workers(client):
     """Bytes of results that the workers have sent, as they count them."""
     return sum(client.run(lambda dask_worker: dask_worker.transfer_outgoing_bytes_total).values())
+
+
+@pytest.mark.parametrize("image_size", [(21, 17), None])
+def test_pairs_masks_and_what_a_function_reads_have_the_same_bytes_as_here(
+    client, files, broken_file, image_size
+):
+    def augment(pictures, masks, rng):
+        share = rng.random(dtype=np.float32)
+        return [share * picture for picture in pictures], (masks + int(9 * share)).astype(np.uint8)
+
+    def read(filename):
+        return cv2.imread(filename, cv2.IMREAD_GRAYSCALE).astype(np.uint16)
+
+    def read_mask(filename):
+        return cv2.imread(filename, cv2.IMREAD_GRAYSCALE) // 64
+
+    files = [*files[:12], broken_file]
+    pairs = {"photo": files, "second": files, "number": np.arange(13)}
+    options = {"augment": augment, "read": read, "color_mode": "grayscale", "on_error": "skip"}
+    options |= {"image_size": image_size, "batch_size": 8 if image_size else 1, "shuffle": True}
+    labels = {"class": np.arange(13), "mask": Masks(files, read=read_mask)}
+    here = Generator(pairs, labels, **options)
+    there = Generator(pairs, labels, **options, executor=client.get_executor(), workers=2)
+    for index in range(len(here)):
+        if broken_file in here._request(0, index).filenames and image_size is None:
+            continue  # alone in its batch
+        expected, got = (keras.tree.flatten(one[index]) for one in (here, there))
+        assert [array.tobytes() for array in got] == [array.tobytes() for array in expected]
+        assert len(got) == 5
+    assert list(there.skipped) == ([broken_file] if image_size else [])
 
 
 @pytest.mark.parametrize(

@@ -267,24 +267,6 @@ def test_what_has_no_positions_is_refused(name, kind, values):
         check_samples(*samples.values())
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        (np.array([0, 1]), np.array([2, 3])),
-        (pd.Series([0, 1]), pd.Series([2, 3])),
-        ([0, 1], [2, 3]),
-        ((0, 1), (2, 3)),
-        (np.array(["cat", "dog"]), np.array([0.5, 1.5])),
-        (np.zeros(2), np.zeros((2, 3))),
-        (np.zeros(2),),
-        (np.zeros(2), np.ones(2), np.ones(2)),
-    ],
-)
-def test_a_tuple_of_arrays_is_refused(labels):
-    with pytest.raises(TypeError, match=r"one array of shape \(files, \.\.\.\).*np\.stack.*list\("):
-        check_samples(files(2), labels)
-
-
 # ---- labels in a mapped file ---------------------------------------------------------------------
 
 

@@ -9,16 +9,20 @@ import numpy as np
 from helpers import arguments
 from helpers.datasets import recoding
 from helpers.images import jpeg, packs
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.batches import load_batch
 from helpers.images.reading import ImageError, decode, file_content, read_and_doubt, read_packed
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.images.resizing import write_resized
 
+RESIZING = ("draft", "crop_to_aspect_ratio", "pad_to_aspect_ratio", "interpolation")
 TAKES = {
-    "pixels": {"image_size", "draft"},
+    "pixels": {"image_size", *RESIZING},
     "files": set(),
-    "jpeg": {"image_size", "max_size", "quality", "draft"},
+    "jpeg": {"image_size", "max_size", "quality", *RESIZING},
 }
 """The arguments of `pack` that go with each of its `contents`."""
+AS_USUAL = Recipe()._asdict()
 QUALITY = 90  # of 100, if nothing is said
 
 
@@ -29,8 +33,11 @@ class How(NamedTuple):
     image_size: tuple[int, int] | None
     max_size: tuple[int, int] | None
     quality: int | None
-    draft: bool
-    max_pixels: int
+    plain: Recipe
+
+    def recipe(self, image_size):
+        """Return how a picture becomes pixels of that size."""
+        return self.plain._replace(image_size=image_size)
 
     def size_for(self, size):
         """Return height and width of the JPEG for a picture of that size."""
@@ -58,31 +65,29 @@ class Kept(NamedTuple):
 # ---- what is asked for ---------------------------------------------------------------------------
 
 
-def check_how(contents, image_size, max_size, quality, draft, max_pixels):
+def check_how(contents, image_size, max_size, quality, **resizing):
     """Check the arguments of `pack` that say what becomes of each picture."""
     arguments.choice("contents", contents, tuple(TAKES))
-    draft = arguments.yes_or_no("draft", draft)
-    _check_what_goes_together(contents, image_size, max_size, quality, draft)
     if image_size is not None:
         image_size = arguments.image_size(image_size)
     if max_size is not None:
         max_size = arguments.image_size(max_size, "max_size")
+    any_size = image_size or max_size or (1, 1)  # of pictures that keep their shape it comes later
+    plain = Recipe(any_size, "uint8", **resizing).checked()
+    _check_what_goes_together(contents, image_size, max_size, quality, resizing)
     if contents == "jpeg":
         quality = QUALITY if quality is None else quality
         quality = arguments.whole_number("quality", quality, at_least=1, at_most=100)
         longest = max(image_size or max_size)
         arguments.whole_number("a side of a JPEG", longest, 1, at_most=jpeg.LONGEST_SIDE)
-    max_pixels = arguments.whole_number("max_pixels", max_pixels, at_least=1)
-    return How(contents, image_size, max_size, quality, draft, max_pixels)
+    return How(contents, image_size, max_size, quality, plain)
 
 
-def _check_what_goes_together(contents, image_size, max_size, quality, draft):
-    received = {
-        "image_size": image_size,
-        "max_size": max_size,
-        "quality": quality,
-        "draft": draft or None,
-    }
+def _check_what_goes_together(contents, image_size, max_size, quality, resizing):
+    # What is as it is when nothing is said goes with everything.
+    said = {name: value for name, value in resizing.items() if value != AS_USUAL.get(name)}
+    received = {"image_size": image_size, "max_size": max_size, "quality": quality, **said}
+    received.pop("max_pixels", None)
     others = [
         f"{name}={value!r}"
         for name, value in received.items()
@@ -99,8 +104,11 @@ def _check_what_goes_together(contents, image_size, max_size, quality, draft):
             f"max_size=(height, width), which none exceeds: one of the two; received "
             f"image_size={image_size!r} and max_size={max_size!r}"
         )
-    if contents == "pixels" and draft and image_size is None:
-        raise ValueError("draft=True needs image_size=(height, width): it is a way to shrink")
+    for name in said.keys() & TAKES[contents]:
+        if image_size is None and not (name == "draft" and contents == "jpeg"):
+            raise ValueError(
+                f"{name}={said[name]!r} needs image_size=(height, width): it is a way to resize"
+            )
 
 
 # ---- what is kept --------------------------------------------------------------------------------
@@ -131,13 +139,10 @@ def keep(filename, how):
 
 def _keep_pixels(filename, how):
     if how.image_size is None:
-        image, doubt = read_and_doubt(filename, how.max_pixels)
+        image, doubt = read_and_doubt(filename, how.plain.max_pixels)
         suspects = _suspects(filename, doubt)
     else:
-        request = BatchRequest(
-            [filename], how.image_size, "uint8", max_pixels=how.max_pixels, draft=how.draft
-        )
-        loaded = load_batch(request)
+        loaded = load_batch(BatchRequest([filename], how.recipe(how.image_size)))
         image, suspects = loaded.images[0], loaded.suspects
     return Kept(image, image.shape[:2], suspects)
 
@@ -147,7 +152,7 @@ def _keep_file(filename, how):
     if isinstance(data, np.ndarray):
         reason = "is kept as pixels, and no longer as a file; pack it as contents='pixels'"
         raise ImageError(filename, reason)
-    _, doubt, _ = decode(data, filename, how.max_pixels)
+    _, doubt, _ = decode(data, filename, how.recipe(None))
     return Kept(data, (len(data), len(data), 0), _suspects(filename, doubt))
 
 
@@ -157,9 +162,9 @@ def _keep_jpeg(filename, how):
     if isinstance(content, np.ndarray):
         image, doubt, draft = content, None, None
     else:
-        size = recoding.size_in_header(content) if how.draft else None
-        draft_for = how.size_for(size) if size else None
-        image, doubt, draft = decode(content, filename, how.max_pixels, draft_for)
+        size = recoding.size_in_header(content) if how.plain.draft else None
+        recipe = how.recipe(how.size_for(size) if size else None)
+        image, doubt, draft = decode(content, filename, recipe)
     size = (draft.height, draft.width) if draft else image.shape[:2]
     new_size = how.size_for(size)
     file_size = memoryview(content).nbytes
@@ -167,7 +172,7 @@ def _keep_jpeg(filename, how):
         data, lost = content, 0
     else:
         resized = np.empty((*new_size, 3), np.uint8)
-        write_resized(resized, image, draft)
+        write_resized(resized, image, how.recipe(new_size), draft)
         data, lost = recoding.encode(resized, how.quality)
     return Kept(data, (len(data), file_size, lost), _suspects(filename, doubt))
 

@@ -191,6 +191,25 @@ def draw_picture(class_name, rng, size=32):
     ValueError
         If ``class_name`` is not one of ``CLASS_NAMES``.
     """
+    picture, _ = draw_with_mask(class_name, rng, size)
+    return picture
+
+
+def draw_with_mask(class_name, rng, size=32):
+    """Draw the picture that `draw_picture` draws, and say where in it the object is.
+
+    Parameters
+    ----------
+    class_name, rng, size
+        As for `draw_picture`.
+
+    Returns
+    -------
+    picture : numpy.ndarray
+        uint8 of shape ``(size, size, 3)``.
+    mask : numpy.ndarray
+        uint8 of shape ``(size, size)``: 1 where at least half of a pixel shows the object, else 0.
+    """
     if class_name not in CLASS_NAMES:
         raise ValueError(f"class_name must be one of {CLASS_NAMES}, received {class_name!r}")
     views, palette, grounds = _CLASSES[class_name]
@@ -200,11 +219,19 @@ def draw_picture(class_name, rng, size=32):
     stretch = rng.uniform(0.85, 1.05) * np.array([rng.choice([-1, 1]), rng.uniform(0.85, 1.1)])
     matrix = stretch[:, np.newaxis] * _rotation(rng.normal(0, 0.1))
     shift = rng.uniform(-0.18, 0.18, 2)
+    covered = np.zeros(canvas.shape[:2])
     for colour, points in views[rng.integers(len(views))]:
         points = points + rng.normal(0, 0.02, 2)  # by hand: no two drawings are quite alike
         _fill(canvas, points @ matrix + shift, colours[colour])
-    blocks = canvas.reshape(size, _OVERSAMPLING, size, _OVERSAMPLING, 3)
-    return _photograph(blocks.mean(axis=(1, 3)), rng)
+        _fill(covered, points @ matrix + shift, 1)
+    mask = _averaged(covered[..., np.newaxis], size)[..., 0] >= 0.5
+    return _photograph(_averaged(canvas, size), rng), mask.astype(np.uint8)
+
+
+def _averaged(canvas, size):
+    """Return the mean of each block of pixels."""
+    blocks = canvas.reshape(size, _OVERSAMPLING, size, _OVERSAMPLING, -1)
+    return blocks.mean(axis=(1, 3))
 
 
 def _vary(colour, rng):

@@ -1,150 +1,133 @@
-"""Your own pictures: image files in a folder for each class.
+"""Your own pictures: image files in a folder for each class, or in one folder.
 
 A data set is a list of file names and their labels. No picture is read here.
 """
 
 import os
 import reprlib
-from collections import Counter
-from collections.abc import Sequence
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from helpers.samples import ArrayIndexed
+from helpers import arguments
+from helpers.datasets.image_files import ImageFiles, check_class_names
+from helpers.datasets.listing import (
+    IMAGE_ENDINGS,
+    Folder,
+    add_inner_folders,
+    list_folder,
+    list_if_allowed,
+)
 
-JPEG_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif")
-IMAGE_ENDINGS = (*JPEG_ENDINGS, ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif")
-# Written by Windows into folders of pictures, and by macOS into zip files.
-IGNORED_NAMES = ("thumbs.db", "desktop.ini", "__macosx")
 FOR_TESTING = "if it is a test folder that lacks a class, pass class_names=train.class_names"
 MOST_TRIED = 10  # folders that are listed before an error suggests some of them
 
 
-class ImageFiles(NamedTuple):
-    """Image files and their classes: `filenames[i]` shows a `class_names[labels[i]]`.
-
-    Attributes
-    ----------
-    filenames : sequence of str
-    labels : numpy.ndarray
-        int64, as long as `filenames`, from 0 to ``len(class_names) - 1``.
-    class_names : tuple of str
-    """
-
-    filenames: Sequence[str]
-    labels: np.ndarray
-    class_names: tuple[str, ...]
-
-    def select(self, indices):
-        """Return the files at `indices` (a sequence of int), in that order."""
-        indices = np.asarray(indices, dtype=np.int64)
-        if isinstance(self.filenames, ArrayIndexed):
-            filenames = self.filenames[indices]
-        else:
-            filenames = [self.filenames[i] for i in indices]
-        return self._replace(filenames=filenames, labels=self.labels[indices])
-
-    def shuffled(self, seed=0):
-        """Return the files in a random order, the same for the same `seed`.
-
-        Folders list one class after another: a batch cut from such a list shows one class.
-        """
-        return self.select(np.random.default_rng(seed).permutation(len(self.filenames)))
-
-
-def load_folder(path, class_names=None):
-    """List the image files in ``path/<class name>/<image>``.
+def load_folder(path, class_names=None, *, recursive=False, labels="inferred"):
+    """List the image files in ``path/<class name>/<image>``, or in one folder without classes.
 
     Parameters
     ----------
     path : str or Path
         A folder that holds a folder for each class, which holds that class's pictures:
-        .jpg .jpeg .jpe .jfif .png .bmp .dib .webp .tif .tiff .gif, in upper or lower case. Hidden
-        files (their names start with a dot), Thumbs.db, desktop.ini and __MACOSX (a folder in zip
-        files made by macOS) are ignored; so are files beside the class folders, unless they are
-        pictures.
+        .jpg .jpeg .jpe .jfif .png .bmp .dib .webp .tif .tiff .gif .avif .heic .heif, in upper or
+        lower case. Hidden files (their names start with a dot), Thumbs.db, desktop.ini, and the
+        folders @eaDir and __MACOSX are ignored; so are files beside the class folders, unless they
+        are pictures.
     class_names : list or tuple of str, optional
         All classes, in the order of their labels; a class folder may then be empty or missing.
         ``load_folder("test", class_names=train.class_names)`` gives each class the label that it
         has in `train`. Default: the names of the class folders, in alphabetical order.
+    recursive : bool, default=False
+        Whether to take the pictures in folders inside class folders, too, to the last.
+    labels : "inferred" or None
+        None: `path` itself holds the pictures, which have no classes.
 
     Returns
     -------
     ImageFiles
         Classes in the order of `class_names`; files in alphabetical order within their class.
+        With ``labels=None`` its `labels` are None, and `class_names` is empty.
 
     Raises
     ------
     FileNotFoundError, NotADirectoryError
         If `path` is missing, or is a file.
     TypeError
-        If `class_names` is no list or tuple of strings.
+        If `class_names` is no list or tuple of strings, or `recursive` is not True or False.
     ValueError
-        If `class_names` has fewer than two entries, or one of them twice. If the folder holds
-        images outside class folders; in class folders anything but pictures, or links that lead
-        nowhere; folders that cannot be listed; without `class_names` an empty class folder, or
-        fewer than two; with `class_names` other folders, or no image. The message lists it all.
+        If `class_names` has fewer than two entries, one of them twice, or no use; if `labels` is
+        something else. If there are links that lead nowhere; folders that cannot be listed; class
+        folders that hold folders only; without `class_names` an empty class folder, or fewer than
+        two; with `class_names` other folders; or no image. The message lists it all.
+
+    Warns
+    -----
+    UserWarning
+        Once, if something is left out: what is no picture by its ending, and folders, in class
+        folders; pictures beside them.
     """
     path = os.fspath(path)
-    if class_names is not None:
-        _check_class_names(class_names)
-    tree = _list_tree(path)
+    recursive = arguments.yes_or_no("recursive", recursive)
+    _check_labels(labels, class_names)
+    tree = _list_tree(path, recursive, flat=labels is None)
     problems = _problems(tree, class_names)
+    left_out = _left_out(tree)
     if problems:
-        raise ValueError(_report(tree, class_names, problems))
-    images = {Path(folder).name: found.images for folder, found in tree.classes.items()}
+        raise ValueError(_report(tree, class_names, problems + left_out))
+    if left_out:
+        warnings.warn("\n- ".join([f"{path!r}: left out are", *left_out]), stacklevel=2)
+    if tree.flat:
+        return ImageFiles(sorted(tree.classes[path].images), None, ())
+    images = {Path(folder).name: sorted(found.images) for folder, found in tree.classes.items()}
     class_names = tuple(images if class_names is None else class_names)
     files_by_class = [images.get(name, []) for name in class_names]
     filenames = [file for files in files_by_class for file in files]
     numbers = np.arange(len(class_names), dtype=np.int64)
-    labels = np.repeat(numbers, [len(files) for files in files_by_class])
-    return ImageFiles(filenames, labels, class_names)
+    return ImageFiles(filenames, np.repeat(numbers, list(map(len, files_by_class))), class_names)
 
 
-def _check_class_names(names):
-    received = f"received {reprlib.repr(names)}"  # cut short if it is long
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"class_names must be a list or tuple of strings; {received}")
-    if len(names) < 2:
-        raise ValueError(f"class_names must name two classes or more; {received}")
-    repeated = [name for name, times in Counter(names).items() if times > 1]
-    if repeated:
-        raise ValueError(f"class_names must name {repeated[0]!r} only once; {received}")
+def _check_labels(labels, class_names):
+    if labels is not None and not (isinstance(labels, str) and labels == "inferred"):
+        raise ValueError(
+            f"labels must be 'inferred' or None; received {reprlib.repr(labels)}. For a label of "
+            f"each file, use load_table, or ImageFiles(filenames, labels, class_names)"
+        )
+    if class_names is not None:
+        check_class_names(class_names)
+        if labels is None:
+            raise ValueError("class_names has no use with labels=None. Pass one of them")
 
 
 # ---- what a folder holds -------------------------------------------------------------------------
 
 
-class _Folder(NamedTuple):
-    images: list[str]  # paths, as are all of these
-    folders: list[str]
-    others: list[str]
-    dead_links: list[str]
-
-
 class _Tree(NamedTuple):
     path: str
-    top: _Folder
-    classes: dict[str, _Folder]
-    unlistable: list[str]  # those of top.folders that are not in classes
+    flat: bool  # then `path` is listed as if it were a class
+    top: Folder
+    classes: dict[str, Folder]
 
 
-def _list_tree(path):
-    tree = _Tree(path, _list_top(path), {}, [])
-    for folder in tree.top.folders:
-        try:
-            tree.classes[folder] = _list_folder(folder)
-        except OSError:
-            tree.unlistable.append(folder)
-    return tree
+def _list_tree(path, recursive=False, flat=False):
+    top = _list_top(path, flat)
+    if flat:
+        classes, top = {path: top}, Folder([], [], [], [], [])
+    else:
+        classes = {folder: list_if_allowed(folder) for folder in top.folders}
+    if recursive:
+        for folder, found in classes.items():
+            add_inner_folders(found, {os.path.realpath(path), os.path.realpath(folder)})
+    return _Tree(path, flat, top, classes)
 
 
-def _list_top(path):
+def _list_top(path, flat):
     wanted = f"the folder that holds your class folders: expected {_layout(path)}"
+    wanted = "the folder that holds your images" if flat else wanted
     try:
-        return _list_folder(path)
+        return list_folder(path)
     except FileNotFoundError:
         raise no_folder(path, wanted) from None
     except NotADirectoryError:
@@ -162,71 +145,73 @@ def _layout(path):
     return os.path.join(path, "<class name>", "<image>")  # noqa: PTH118
 
 
-def _list_folder(path):
-    found = _Folder([], [], [], [])
-    with os.scandir(path) as entries:  # unlike Path.iterdir, it knows what a folder is for free
-        in_order = sorted(entries, key=lambda entry: entry.name)
-    for entry in in_order:
-        name = entry.name.lower()
-        if name.startswith(".") or name in IGNORED_NAMES:
-            continue
-        if entry.is_symlink() and _leads_nowhere(entry):
-            found.dead_links.append(entry.path)
-        elif entry.is_dir():
-            found.folders.append(entry.path)
-        elif name.endswith(IMAGE_ENDINGS):
-            found.images.append(entry.path)
-        else:
-            found.others.append(entry.path)
-    return found
-
-
-def _leads_nowhere(link):
-    try:
-        link.stat()  # looks at what it points to; is_dir need not look again
-    except OSError:  # nothing there, a circle of links, or out of reach
-        return True
-    return False
-
-
-# ---- what is in the way --------------------------------------------------------------------------
+# ---- what is in the way, and what is left out ----------------------------------------------------
 
 
 def _problems(tree, class_names):
     """Return a line for each kind of problem; none if the tree can be loaded."""
-    folders, inside = tree.top.folders, tree.classes.values()
-    nested = [path for folder in inside for path in folder.folders]
-    others = [path for folder in inside for path in folder.others]
-    dead_links = [path for folder in (tree.top, *inside) for path in folder.dead_links]
-    endings = " ".join(IMAGE_ENDINGS)
+    inside = tree.classes.values()
     found = {
-        "images outside any class folder (move each into one)": tree.top.images,
-        "folders inside class folders (move them out, or their images up)": nested,
-        f"files that are no images by their ending (move them out; {endings} are read)": others,
-        "links that lead nowhere (remove them, or bring back what they point to)": dead_links,
-        "folders that cannot be listed (do you have permission?)": tree.unlistable,
+        "links that lead nowhere, or back (remove them, or bring back what they point to)": [
+            path for folder in (tree.top, *inside) for path in folder.dead_links
+        ],
+        "folders that cannot be listed (do you have permission?)": [
+            path for folder in inside for path in folder.unlistable
+        ],
     }
+    if not tree.flat:
+        found |= _problems_of_classes(tree, class_names)
+    return _lines(found, tree.path) + _too_few(tree, class_names)
+
+
+def _problems_of_classes(tree, class_names):
+    folders_only = "class folders that hold folders only (recursive=True takes the images in these)"
+    found = {folders_only: _with_folders_only(tree)}
     if class_names is None:
-        found[f"empty class folders (put images into them; {FOR_TESTING})"] = _empty(tree)
+        found[f"empty class folders (put images into them; {FOR_TESTING})"] = [
+            path
+            for path, folder in tree.classes.items()
+            if not (folder.images or folder.folders or folder.unlistable)
+        ]
     else:
-        unknown = [path for path in folders if Path(path).name not in class_names]
+        unknown = [path for path in tree.classes if Path(path).name not in class_names]
         received = reprlib.repr(class_names)
         found[f"folders that class_names lacks (move them out; received {received})"] = unknown
-    found = {what: paths for what, paths in found.items() if paths}
-    if class_names is None and len(folders) < 2:
-        found[f"class folders, but telling classes apart takes two ({FOR_TESTING})"] = folders
-    if class_names is not None and not any(folder.images for folder in inside):
-        found["images in class folders (put in at least one)"] = []
-    return [f"{len(paths):,} {what}{_some(paths, tree.path)}" for what, paths in found.items()]
+    return found
 
 
-def _empty(tree):
-    return [path for path, found in tree.classes.items() if not (found.images or found.folders)]
+def _with_folders_only(tree):
+    return [path for path, found in tree.classes.items() if found.folders and not found.images]
 
 
-def _report(tree, class_names, problems):
-    intended = f"{tree.path!r} is not laid out as {_layout(tree.path)}. It holds:"
-    report = "\n- ".join([intended, *problems])
+def _too_few(tree, class_names):
+    classes, some_images = list(tree.classes), any(found.images for found in tree.classes.values())
+    if tree.flat:
+        needed = "images (put in at least one; recursive=True takes those in its folders, too)"
+        return [] if some_images else [f"0 {needed}"]
+    if class_names is not None:
+        return [] if some_images else ["0 images in class folders (put in at least one)"]
+    needed = f"class folders, but telling classes apart takes two ({FOR_TESTING})"
+    few = f"{len(classes)} {needed}{_some(classes, tree.path)}"
+    return [few] if len(classes) < 2 else []
+
+
+def _left_out(tree):
+    """Return a line for each kind of what is not loaded, and no problem."""
+    inside = tree.classes.values()
+    others = [path for folder in inside for path in folder.others]
+    folders = [path for folder in inside if folder.images for path in folder.folders]
+    found = {
+        "images beside the class folders": tree.top.images,
+        f"files that are no images by their ending ({' '.join(IMAGE_ENDINGS)} are)": others,
+        "folders inside (recursive=True takes the images in them)": folders,
+    }
+    return _lines(found, tree.path)
+
+
+def _report(tree, class_names, lines):
+    wanted = "a folder of images" if tree.flat else f"laid out as {_layout(tree.path)}"
+    report = "\n- ".join([f"{tree.path!r} is not {wanted}. It holds:", *lines])
     more = "" if class_names is None else ", class_names=…"
     calls = [f"load_folder({path!r}{more})" for path in _loadable_folders(tree, class_names)]
     if calls:
@@ -236,13 +221,16 @@ def _report(tree, class_names, problems):
 
 def _loadable_folders(tree, class_names):
     """Return up to three folders in `tree` that could be loaded themselves."""
-    wraps = [path for path, found in tree.classes.items() if found.folders and not found.images]
-    tried = wraps[:MOST_TRIED]
+    tried = [] if tree.flat else _with_folders_only(tree)[:MOST_TRIED]
     return [path for path in tried if not _problems(_list_tree(path), class_names)][:3]
 
 
+def _lines(found, folder):
+    return [
+        f"{len(paths):,} {what}{_some(paths, folder)}" for what, paths in found.items() if paths
+    ]
+
+
 def _some(paths, folder):
-    if not paths:
-        return ""
     names = [repr(os.path.relpath(path, folder)) for path in paths[:3]]
-    return ": " + ", ".join(names) + (", …" if len(paths) > 3 else "")
+    return (": " if names else "") + ", ".join(names) + (", …" if len(paths) > 3 else "")

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm  # unlike tqdm.auto, it shows nothing before the delay
 
-from helpers.datasets.folders import ImageFiles, no_folder
+from helpers.datasets.folders import no_folder
+from helpers.datasets.image_files import ImageFiles
 from helpers.datasets.writing import size_of
 from helpers.images import packs
 from helpers.images.pack_layout import (
@@ -29,7 +30,15 @@ from helpers.images.pack_layout import (
 NOTE = "pack.json"
 VERSIONS = {PIXELS: 1, FILES: 2}
 """Programs that knew pixels only read version 1."""
-AT_FIRST = {"contents": "pixels", "max_size": None, "quality": None, "draft": False}
+AT_FIRST = {
+    "contents": "pixels",
+    "max_size": None,
+    "quality": None,
+    "draft": False,
+    "crop_to_aspect_ratio": False,
+    "pad_to_aspect_ratio": False,
+    "interpolation": "bilinear",
+}
 """What a note leaves out: all packs were like that when these were added."""
 ROWS_AT_ONCE = 65_536
 BAR = {"unit": "picture", "leave": False, "delay": 2}  # what is done at once needs no bar

@@ -20,7 +20,7 @@ import numpy as np
 
 from helpers.datasets import packed
 from helpers.datasets.appending import append_rest, bytes_of
-from helpers.datasets.contents import check_how, keep
+from helpers.datasets.contents import RESIZING, check_how, keep
 from helpers.datasets.recoding import describe_losses, sum_up_losses
 from helpers.datasets.writing import locked, size_of
 from helpers.images import MAX_PIXELS, packs
@@ -42,6 +42,9 @@ def pack(
     max_size=None,
     quality=None,
     draft=False,
+    crop_to_aspect_ratio=False,
+    pad_to_aspect_ratio=False,
+    interpolation="bilinear",
 ):
     """Write the pictures of image files into a pack, and read it back.
 
@@ -52,7 +55,8 @@ def pack(
     Parameters
     ----------
     image_files : ImageFiles
-        What to pack, such as ``load_folder(...)`` returns.
+        What to pack, such as ``load_folder(...)`` returns. Its labels are to be integers; weights
+        are not kept.
     path : str or Path
         The folder to make; its name ends in ".pack".
     image_size : tuple of int, optional
@@ -76,6 +80,11 @@ def pack(
     draft : bool
         When pictures are shrunk, decode large JPEG files at a fraction of their size, as
         ``MY_Generator(draft=True)`` does.
+    crop_to_aspect_ratio, pad_to_aspect_ratio : bool
+        With `image_size`: cut off what does not have its shape, or fill up with black, as
+        `MY_Generator` does, instead of squeezing.
+    interpolation : {"bilinear", "nearest", "area", "bicubic"}
+        With `image_size`: how a picture is resized.
 
     Returns
     -------
@@ -102,15 +111,18 @@ def pack(
     path = Path(path)
     if path.suffix != packs.ENDING:
         raise ValueError(f"path must end in {packs.ENDING!r}; received {str(path)!r}")
-    how = check_how(contents, image_size, max_size, quality, draft, max_pixels)
-    filenames, labels = check_samples(image_files.filenames, image_files.labels)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"a pack keeps one integer as the label of each file; received labels of type "
-            f"{labels.dtype} and shape {labels.shape}. Pack class numbers, and give MY_Generator "
-            f"other labels afterwards"
-        )
-    labels = labels.astype(np.int64)
+    how = check_how(
+        contents,
+        image_size,
+        max_size,
+        quality,
+        draft=draft,
+        max_pixels=max_pixels,
+        crop_to_aspect_ratio=crop_to_aspect_ratio,
+        pad_to_aspect_ratio=pad_to_aspect_ratio,
+        interpolation=interpolation,
+    )
+    filenames, labels = _check_files(image_files)
     names = _RelativeNames(filenames)
     row = Row(FILE_WITH[contents], max(map(len, names)))
     plan = {
@@ -119,7 +131,7 @@ def pack(
         "contents": contents,
         "max_size": how.max_size and list(how.max_size),
         "quality": how.quality,
-        "draft": how.draft,
+        **{name: getattr(how.plain, name) for name in RESIZING},
         "class_names": list(image_files.class_names),
         "names_and_labels": _checksum_of_files(names, labels),
     }
@@ -146,6 +158,21 @@ def pack(
 
 
 # ---- what is to be packed ------------------------------------------------------------------------
+
+
+def _check_files(image_files):
+    """Return the names, and the labels as int64."""
+    found = "no labels"
+    if image_files.labels is not None:
+        filenames, labels = check_samples(image_files.filenames, image_files.labels)
+        if labels.ndim == 1 and labels.dtype.kind in "iu":
+            return filenames, labels.astype(np.int64)
+        found = f"labels of type {labels.dtype} and shape {labels.shape}"
+    raise ValueError(
+        f"a pack keeps one integer as the label of each file; received {found}. Number the files, "
+        f"files._replace(labels=np.arange(len(files.filenames))), and give MY_Generator other "
+        f"labels afterwards"
+    )
 
 
 class _RelativeNames:

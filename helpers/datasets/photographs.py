@@ -7,7 +7,7 @@ import numpy as np
 from skimage import data
 
 from helpers import arguments
-from helpers.datasets.folders import ImageFiles
+from helpers.datasets.image_files import ImageFiles
 from helpers.datasets.writing import DATA_DIR, make_once, whole_or_absent, write_pictures
 from helpers.images import jpeg
 

@@ -7,6 +7,7 @@ from helpers.images.headers import read_header
 from helpers.images.opencv import cv2
 from helpers.images.orientation import swaps_sides
 from helpers.images.reading import decode, printable
+from helpers.images.recipe import Recipe
 
 
 def fitting(size, max_size):
@@ -44,7 +45,7 @@ def encode(image, quality):
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)  # the order that OpenCV stores
     sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
     data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])[1].tobytes()
-    decoded, _, _ = decode(data, "what was encoded", image.size)
+    decoded, _, _ = decode(data, "what was encoded", Recipe(max_pixels=image.size))
     return data, cv2.norm(image, decoded, cv2.NORM_L1) / image.size
 
 

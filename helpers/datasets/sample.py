@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.datasets.drawings import CLASS_NAMES, draw_picture
+from helpers.datasets.drawings import CLASS_NAMES, draw_picture, draw_with_mask
 from helpers.datasets.folders import load_folder
 from helpers.datasets.writing import DATA_DIR, make_once, whole_or_absent, write_pictures
 
@@ -38,14 +38,53 @@ def load_sample(cache_dir=None):
     return load_folder(folder / "train"), load_folder(folder / "test")
 
 
+def load_sample_masks(cache_dir=None):
+    """Say of each pixel of the sample's drawings whether it shows the object or the ground.
+
+    The project's own code drew the objects, so it knows their outlines. On first use they are
+    drawn, in seconds.
+
+    Parameters
+    ----------
+    cache_dir : str or Path, optional
+        Where to keep them, in a folder ``sample-masks``. Default: this project's ``data``.
+
+    Returns
+    -------
+    train, test : ImageFiles
+        PNG files in the order of those of `load_sample`, grey: 1 where the object is, else 0.
+        For `helpers.Masks`.
+
+    Examples
+    --------
+    >>> pictures, _ = load_sample()
+    >>> masks, _ = load_sample_masks()
+    >>> generator = MY_Generator(pictures.filenames, Masks(masks.filenames), 32)
+    """
+    folder = Path(cache_dir or DATA_DIR) / "sample-masks"
+    make_once(folder, _draw_masks, _sample_is_whole, space="about 10 MB")
+    return load_folder(folder / "train"), load_folder(folder / "test")
+
+
 def _draw_sample(folder):
+    _write_missing(folder, draw_picture, "Drawing the sample")
+
+
+def _draw_masks(folder):
+    def mask(class_name, rng):
+        return draw_with_mask(class_name, rng)[1]
+
+    _write_missing(folder, mask, "Drawing the masks")
+
+
+def _write_missing(folder, draw, what):
     with whole_or_absent(folder) as working_folder:
         missing = [plan for plan in _sample_plan() if not (working_folder / plan[0]).exists()]
         drawings = (
-            (name, draw_picture(class_name, np.random.default_rng(seed)))
+            (name, draw(class_name, np.random.default_rng(seed)))
             for name, class_name, seed in missing
         )
-        write_pictures(working_folder, drawings, len(missing), "Drawing the sample")
+        write_pictures(working_folder, drawings, len(missing), what)
 
 
 def _sample_plan():

@@ -66,13 +66,14 @@ def whole_or_absent(folder):
 
 
 def write_pictures(folder, pictures, total, description):
-    """Write (file name, RGB array) pairs below `folder`, but those that are there."""
+    """Write (file name, RGB or grey array) pairs below `folder`, but those that are there."""
     for name, picture in tqdm(pictures, total=total, desc=description, unit="picture"):
         path = folder / name
         if not size_of(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)  # the order that OpenCV stores
-            encoded = cv2.imencode(path.suffix, bgr, ENCODINGS[path.suffix])[1]
+            if picture.ndim == 3:
+                picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)  # the order that OpenCV stores
+            encoded = cv2.imencode(path.suffix, picture, ENCODINGS[path.suffix])[1]
             write_whole(path, encoded)
 
 

@@ -4,16 +4,16 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from helpers import arguments
 from helpers.generators.passes import Loop, Pass, calling_loop, is_before_an_epoch
 from helpers.loading.read_ahead import ReadAhead, Reader
 
-Batch = tuple[np.ndarray, np.ndarray]
+Batch = Any
+"""What Keras takes: x, (x, y) or (x, y, sample_weight), each an array or a structure of them."""
 
 
 class OwnLoop(NamedTuple):
@@ -93,6 +93,10 @@ class Epochs(keras.utils.PyDataset, ABC):
         """Whether making a batch may change the state of `random` here."""
         return False
 
+    def _order_is_fixed(self) -> bool:
+        """Whether the order of the next epoch is known before it begins."""
+        return True
+
     # ---- what is asked for -----------------------------------------------------------------------
 
     # Keras is to prepare nothing, since this does it itself.
@@ -124,9 +128,12 @@ class Epochs(keras.utils.PyDataset, ABC):
         Returns
         -------
         images : numpy.ndarray
-            Array of shape (images, height, width, 3) and type `dtype`, on a 64-byte boundary.
+            Array of shape (images, height, width, channels) and type `dtype`, on a 64-byte
+            boundary; or the structure of several inputs. Alone, if there are no labels.
         labels : numpy.ndarray
-            Array of shape (images, ...).
+            Array of shape (images, ...), or the structure of several targets.
+        weights : numpy.ndarray
+            Only with `sample_weight`.
 
         Raises
         ------
@@ -267,7 +274,7 @@ class Epochs(keras.utils.PyDataset, ABC):
         if loop is None or (loop.goes_on and not is_over):
             return
         batches: list[tuple[int, int]] = []
-        if loop.goes_on and not loop.shuffles and loop.was_given(self):
+        if loop.goes_on and not loop.shuffles and loop.was_given(self) and self._order_is_fixed():
             self._before_reading(self.epoch)
             batches = [(self.epoch, index) for index in range(len(self))]
         # Until fit is over the workers stay, even if nothing is begun.

@@ -5,7 +5,8 @@ import os
 import random
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.random import (  # type: ignore[attr-defined]  # numpy's hints leave them out
@@ -25,39 +26,102 @@ class AugmentError(RuntimeError):
     """An `augment` that failed on a picture, or returned none; the message names the file."""
 
 
-def augmented(
-    row: np.ndarray, augment: Callable, seed: tuple[int, ...], filename: str
-) -> np.ndarray:
-    """Call `augment` for a picture, and check what it returns.
+def augment_rows(
+    rows: Sequence[np.ndarray], masks: int, augment: Callable, seed: tuple[int, ...], filename: str
+) -> None:
+    """Call `augment` for a sample, check what it returns, and write that to its rows.
 
     Parameters
     ----------
-    row : numpy.ndarray
-        The resized picture; `augment` may change it.
+    rows : sequence of numpy.ndarray
+        The resized pictures of a sample, and then its masks; `augment` may change them.
+    masks : int
+        How many of them are masks.
     augment : callable
-        ``augment(image, rng)``. What it draws from `np.random` or `random` is repeatable, too,
+        ``augment(image, rng)``, or with masks ``augment(image, masks, rng)``; several pictures, or
+        several masks, are a list. What it draws from `np.random` or `random` is repeatable, too,
         as far as `SharedNumbers` says.
     seed : tuple of int
         Decides all random numbers.
     filename : str
-        What the picture is called in an error.
-
-    Returns
-    -------
-    numpy.ndarray
-        An image of the same shape and kind.
+        What the sample is called in an error.
 
     Raises
     ------
     AugmentError
-        If `augment` fails, which is then the cause, or returns something else.
+        If `augment` fails, which is then the cause, or returns something else than it got.
     """
+    pictures, masks_of_them = rows[: len(rows) - masks], rows[len(rows) - masks :]
     name = printable(filename)
+    if masks:
+        given = [_one_or_list(pictures), _one_or_list(masks_of_them)]
+        results = _parts(call_augment(augment, given, seed, name), 2, "image and masks", name)
+        _write(masks_of_them, results[1], "masks", name)
+    else:
+        results = [call_augment(augment, [_one_or_list(pictures)], seed, name)]
+    _write(pictures, results[0], "images", name)
+
+
+def call_augment(
+    augment: Callable,
+    given: Sequence,
+    seed: tuple[int, ...],
+    name: str,
+    what: str = "augment",
+) -> Any:
+    """Call the caller's function with random numbers that a seed decides; AugmentError if it fails.
+
+    Parameters
+    ----------
+    augment : callable
+        ``augment(*given, rng)``.
+    given : sequence
+        What it gets before the `rng`.
+    seed : tuple of int
+        Decides all random numbers.
+    name : str
+        What an error says that it failed on.
+    what : str
+        What an error calls the function.
+
+    Returns
+    -------
+    object
+        What it returned.
+    """
     try:
-        result = np.asarray(_shared_numbers.call(augment, row, seed))
+        return _shared_numbers.call(augment, given, seed)
     except Exception as error:
-        message = f"augment failed on {name}: {type(error).__name__}: {error}"
+        message = f"{what} failed on {name}: {type(error).__name__}: {error}"
         raise AugmentError(message) from error
+
+
+def _one_or_list(rows: Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    return rows[0] if len(rows) == 1 else list(rows)
+
+
+def _write(rows: Sequence[np.ndarray], result: Any, what: str, name: str) -> None:
+    if len(rows) == 1:
+        rows[0][...] = _checked(np.asarray(result), rows[0], name)
+        return
+    # Copied first: two pictures that change places are each other's rows.
+    arrays = [np.array(array) for array in _parts(result, len(rows), what, name)]
+    for row, array in zip(rows, arrays, strict=True):
+        row[...] = _checked(array, row, name)
+
+
+def _parts(result: Any, count: int, what: str, name: str) -> Sequence:
+    if not isinstance(result, (tuple, list)) or len(result) != count:
+        received = f"{len(result)} of them" if hasattr(result, "__len__") else type(result).__name__
+        if isinstance(result, np.ndarray):
+            received = f"a single array of shape {result.shape}"
+        raise AugmentError(
+            f"augment on {name}: expected a tuple of {count} ({what}), received {received}"
+        )
+    return result
+
+
+def _checked(result: np.ndarray, row: np.ndarray, name: str) -> np.ndarray:
     fits = result.dtype == row.dtype or result.dtype.kind == row.dtype.kind == "f"
     if result.shape != row.shape or not fits:
         expected, received = (f"{a.dtype} array of shape {a.shape}" for a in (row, result))
@@ -84,18 +148,18 @@ class SharedNumbers:
         self._generator = np.random.MT19937()  # the kind that np.random.seed seeds
         self._calls: dict[int, int] = {}  # by id of the augment; DREW, if it drew in one of them
 
-    def call(self, augment: Callable, row: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
+    def call(self, augment: Callable, given: Sequence, seed: tuple[int, ...]) -> Any:
         """Call an augment, with all random numbers decided by a seed if it draws any."""
         sequence = np.random.SeedSequence(seed)
         rng = np.random.default_rng(sequence)
         calls = self._calls.get(id(augment), 0)
         must_wait = calls in (0, DREW)
         if calls >= ENOUGH_CALLS or not self.lock.acquire(blocking=must_wait):
-            return augment(row, rng)
+            return augment(*given, rng)
         try:
             with self._program_states_put_back():
                 self._seed(sequence)
-                result = augment(row, rng)
+                result = augment(*given, rng)
                 if calls != DREW:
                     self._note(augment, self._has_drawn(sequence))
             return result

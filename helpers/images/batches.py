@@ -1,92 +1,28 @@
-"""From the files of a batch to one array: what is asked of a worker, and what it answers."""
+"""From the files of a batch to its arrays."""
 
-import math
 import pickle
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from helpers.images import MAX_PIXELS, packs
-from helpers.images.augmenting import augmented
-from helpers.images.laps import BatchTimes, Laps
-from helpers.images.reading import ImageError, decode, decode_packed, file_content, read_packed
+from helpers.images import packs
+from helpers.images.arrays import empty_arrays, stacked
+from helpers.images.augmenting import augment_rows
+from helpers.images.laps import Laps
+from helpers.images.own_reader import read_by
+from helpers.images.reading import (
+    ImageError,
+    decode,
+    decode_packed,
+    file_content,
+    in_color_mode,
+    read_packed,
+)
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest, LoadedBatch
 from helpers.images.resizing import write_resized
 from helpers.images.shrinking import Draft
-
-
-class BatchRequest(NamedTuple):
-    """All that is needed to make one batch, anywhere: small, and picklable.
-
-    Attributes
-    ----------
-    filenames : list of str, or PackedNames
-        The image files of this batch.
-    image_size : tuple of int
-        Height and width, in pixels.
-    dtype : str
-        "float32" (values 0 to 1) or "uint8" (values 0 to 255).
-    augment : callable or None
-        ``augment(image, rng)``, called for each image after it was resized.
-    seeds : list of tuple of int
-        For each file the seed of the `rng` that `augment` gets.
-    skip_errors : bool
-        Leave unreadable files out instead of raising.
-    max_pixels : int
-        A picture that claims more is refused.
-    draft : bool
-        Decode large JPEGs at a fraction of their size.
-    name : str
-        What messages call this batch.
-    folder : str
-        Where file names begin that are not absolute: another process, or another machine,
-        has a working directory of its own.
-    """
-
-    filenames: Sequence[str]
-    image_size: tuple[int, int]
-    dtype: str = "float32"
-    augment: Callable | None = None
-    seeds: Sequence[tuple[int, ...]] = ()
-    skip_errors: bool = False
-    max_pixels: int = MAX_PIXELS
-    draft: bool = False
-    name: str = "a batch"
-    folder: str = ""
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Shape of the batch, if no file is left out."""
-        return len(self.filenames), *self.image_size, 3
-
-
-class LoadedBatch(NamedTuple):
-    """A batch as a worker hands it back.
-
-    Attributes
-    ----------
-    images : numpy.ndarray
-        Array of shape (readable files, height, width, 3). On its way something else: a list of
-        pictures (`load_smallest`), or None if they lie in shared memory.
-    positions : list of int
-        Where in the request's `filenames` each image comes from.
-    errors : list of ImageError
-        One for each file that was left out.
-    times : BatchTimes
-        Who made the batch, when, and how long each kind of work took.
-    suspects : sequence of tuple of str
-        Name and remark: files that were read and may be wrong all the same. A file may have
-        several remarks.
-    heavy_library : str or None
-        A large library that `augment` imported in a worker process.
-    """
-
-    images: Any
-    positions: list[int]
-    errors: list[ImageError]
-    times: BatchTimes
-    suspects: Sequence[tuple[str, str]] = ()
-    heavy_library: str | None = None
 
 
 class Watch:
@@ -104,45 +40,80 @@ class Watch:
 
 
 def load_batch(
-    request: BatchRequest, images: np.ndarray | None = None, watch: Watch | None = None
+    request: BatchRequest, arrays: list[np.ndarray] | None = None, watch: Watch | None = None
 ) -> LoadedBatch:
-    """Read, resize and augment the pictures of one batch.
+    """Read, resize and augment the files of one batch.
 
     Parameters
     ----------
     request : BatchRequest
         What to load.
-    images : numpy.ndarray, optional
-        C-contiguous array of ``request.shape`` and ``request.dtype`` to write to.
+    arrays : list of numpy.ndarray, optional
+        C-contiguous arrays of ``request.layout``, as `cut` makes them, to write to.
     watch : Watch, optional
         Looks on.
 
     Returns
     -------
     LoadedBatch
-        The images, and what became of each file.
+        The arrays, and what became of each file.
 
     Raises
     ------
     ImageError
-        If a file cannot be read and ``request.skip_errors`` is False, or if no file of
+        If a file cannot be read and ``request.skip_errors`` is False, or if no sample of
         the batch can be read.
     AugmentError
         If `augment` fails; the message names the file, the cause is `augment`'s error.
     """
-    if images is None:
-        images = aligned_empty(request.shape, request.dtype)
+    if not request.layout:
+        return _load_at_own_size(request, watch)
+    if arrays is None:
+        arrays = empty_arrays(request.layout, len(request.filenames))
     with _Work(request, watch) as work:
         for position in range(len(request.filenames)):
-            if (picture := work.read(position)) is not None:
-                work.write(images[len(work.positions)], position, *picture)
+            if (sample := work.read(position)) is not None:
+                work.write([array[len(work.positions)] for array in arrays], position, sample)
                 work.positions.append(position)
-            picture = None  # before the next one is decoded
-    return work.loaded(images[: len(work.positions)])
+            sample = None  # before the next one is decoded
+    return work.loaded([array[: len(work.positions)] for array in arrays])
+
+
+def _load_at_own_size(request: BatchRequest, watch: Watch | None) -> LoadedBatch:
+    samples: list[list[np.ndarray]] = []
+    with _Work(request, watch) as work:
+        for position in range(len(request.filenames)):
+            if (sample := work.read(position)) is not None:
+                rows = [
+                    np.empty((*image.shape[:2], recipe.channels), recipe.dtype)
+                    for (image, _), recipe in zip(sample, request.recipes, strict=True)
+                ]
+                work.write(rows, position, sample)
+                samples.append(rows)
+                work.positions.append(position)
+    loaded = work.loaded(None)
+    names = [request.filenames[position] for position in work.positions]
+    _check_equal_sizes(names, samples)
+    if not samples:
+        empty = [((0, 0, recipe.channels), recipe.dtype) for recipe in request.recipes]
+        return loaded._replace(arrays=empty_arrays(empty, 0))
+    return loaded._replace(arrays=[stacked(rows) for rows in zip(*samples, strict=True)])
+
+
+def _check_equal_sizes(names: list[str], samples: list[list[np.ndarray]]) -> None:
+    sizes = [[row.shape[:2] for row in rows] for rows in samples]
+    for name, size in zip(names, sizes, strict=True):
+        if size != sizes[0]:
+            (height, width), (first_height, first_width) = size[0], sizes[0][0]
+            raise ImageError(
+                name,
+                f"has {height} × {width} pixels (height × width), and {names[0]} in the same batch "
+                f"{first_height} × {first_width}: pass image_size=(height, width), or batch_size=1",
+            )
 
 
 def load_smallest(request: BatchRequest) -> bytes:
-    """Read the pictures of one batch, for a journey over a network.
+    """Read the files of one batch, for a journey over a network.
 
     A picture that has fewer bytes at its own size, as uint8, than resized travels so, and
     `expanded` resizes it on arrival. With `augment`, which gets resized pictures, all
@@ -164,23 +135,33 @@ def load_smallest(request: BatchRequest) -> bytes:
     ImageError, AugmentError
         As `load_batch`.
     """
-    pictures: list[np.ndarray] = []
-    resized_bytes = math.prod(request.shape[1:]) * np.dtype(request.dtype).itemsize
+    if not request.layout:
+        return pickle.dumps(load_batch(request), protocol=5)
+    samples: list[list[np.ndarray]] = []
     with _Work(request) as work:
         for position in range(len(request.filenames)):
-            if (picture := work.read(position)) is None:
+            if (sample := work.read(position)) is None:
                 continue
-            image, draft = picture
-            if request.augment is not None or draft or image.nbytes > resized_bytes:
-                image = np.empty(request.shape[1:], request.dtype)
-                work.write(image, position, *picture)
-            pictures.append(image)
+            rows = [np.empty(shape, dtype) for shape, dtype in request.layout]
+            images = [image for image, _ in sample]
+            if request.augment is None and all(map(_travels_as_it_is, sample, rows)):
+                samples.append(images)
+            else:
+                work.write(rows, position, sample)
+                samples.append(rows)
             work.positions.append(position)
-    loaded = work.loaded(pictures)
+    loaded = work.loaded(samples)
     return pickle.dumps(loaded, protocol=5)  # 4 would copy each array once more
 
 
-def expanded(smallest: bytes, request: BatchRequest, images: np.ndarray) -> LoadedBatch:
+def _travels_as_it_is(picture: "_Picture", row: np.ndarray) -> bool:
+    image, draft = picture
+    return draft is None and image.dtype == np.uint8 and image.nbytes <= row.nbytes
+
+
+def expanded(
+    smallest: bytes, request: BatchRequest, arrays: list[np.ndarray] | None
+) -> LoadedBatch:
     """Make the batch of what `load_smallest` returned: the same bytes as `load_batch` gives.
 
     Parameters
@@ -189,8 +170,8 @@ def expanded(smallest: bytes, request: BatchRequest, images: np.ndarray) -> Load
         What `load_smallest` returned.
     request : BatchRequest
         What it was asked for.
-    images : numpy.ndarray
-        C-contiguous array of ``request.shape`` and ``request.dtype`` to write to.
+    arrays : list of numpy.ndarray or None
+        C-contiguous arrays of ``request.layout`` to write to, if that is not None.
 
     Returns
     -------
@@ -198,12 +179,16 @@ def expanded(smallest: bytes, request: BatchRequest, images: np.ndarray) -> Load
         As from `load_batch`.
     """
     loaded = pickle.loads(smallest)
-    for row, picture in zip(images, loaded.images, strict=False):  # unreadable files are missing
-        if picture.shape == row.shape and picture.dtype == row.dtype:
-            row[...] = picture
-        else:
-            write_resized(row, picture)
-    return loaded._replace(images=images[: len(loaded.images)])
+    if arrays is None:
+        return loaded._replace(arrays=[stacked(array) for array in loaded.arrays])
+    for number, images in enumerate(loaded.arrays):
+        for array, image, recipe in zip(arrays, images, request.recipes, strict=True):
+            row = array[number]
+            if image.shape == row.shape and image.dtype == row.dtype:
+                row[...] = image
+            else:
+                write_resized(row, image, recipe)
+    return loaded._replace(arrays=[array[: len(loaded.positions)] for array in arrays])
 
 
 _Picture = tuple[np.ndarray, Draft | None]
@@ -215,12 +200,12 @@ class _Work:
 
     def __init__(self, request: BatchRequest, watch: Watch | None = None):
         self.request = request
+        self.recipes = request.recipes
         self.watch = watch or Watch()
         self.laps = Laps()
         self.positions: list[int] = []
         self.errors: list[ImageError] = []
         self.suspects: list[tuple[str, str]] = []
-        self.draft_for = request.image_size if request.draft else None
         self.open_packs = packs.OpenPacks(request.folder)
         self.pack: packs.OpenPack | None = None
         if isinstance(names := request.filenames, packs.PackedNames):
@@ -234,29 +219,44 @@ class _Work:
         self.open_packs.close()
         self.watch.stop_listening()
 
-    def read(self, position: int) -> _Picture | None:
-        """Read a picture; None if it cannot be read and is left out."""
+    def read(self, position: int) -> list[_Picture] | None:
+        """Read the files of a sample; None if one cannot be read, and the sample is left out."""
         self.watch.begin(position)
+        request = self.request
         try:
             if self.pack is not None:
-                return self._read_packed(self.pack, position)
-            return self._read_file(position)
+                sample = [self._read_packed(self.pack, position)]
+            else:
+                sample = [self._read_file(request.filenames[position], request.recipe)]
+            for names, recipe in zip(request.companions, request.companion_recipes, strict=True):
+                sample.append(self._read_file(names[position], recipe))
+                if recipe.is_mask:
+                    self._check_size(names[position], sample[-1], position, sample[0])
+            return sample
         except ImageError as error:
             self.watch.heard()  # of a file that is refused nobody needs the lines
-            if not self.request.skip_errors:
+            if not request.skip_errors:
                 raise
             # One without a traceback, which would keep the file's bytes.
-            self.errors.append(ImageError(error.filename, error.reason))
+            name = request.filenames[position]
+            reason = error.reason if error.filename == name else f"goes with {error}"
+            self.errors.append(ImageError(name, reason))
             return None
 
-    def _read_file(self, position: int) -> _Picture:
-        filename = self.request.filenames[position]
+    def _read_file(self, filename: str, recipe: Recipe) -> _Picture:
+        if recipe.read is not None:
+            self.watch.stop_listening()  # what it prints is for who wrote it
+            image = read_by(recipe, filename, self.request.folder)
+            self.laps.end("read")
+            return image, None
         if packs.is_packed(filename):
             content = read_packed(filename, self.open_packs)
         else:
             content = file_content(filename, self.request.folder)
         self.laps.end("read")
-        return self._decode(content, filename) if isinstance(content, bytes) else (content, None)
+        if isinstance(content, bytes):
+            return self._decode(content, filename, recipe)
+        return in_color_mode(content, recipe, filename), None
 
     def _read_packed(self, pack: packs.OpenPack, position: int) -> _Picture:
         """Read one of `PackedNames`; where pixels are packed its name is made for an error only."""
@@ -266,61 +266,53 @@ class _Work:
             raise ImageError(self.request.filenames[position], str(error)) from error
         self.laps.end("read")
         if isinstance(content, bytes):
-            return self._decode(content, self.request.filenames[position])
-        return content, None
+            return self._decode(content, self.request.filenames[position], self.request.recipe)
+        return in_color_mode(content, self.request.recipe), None
 
-    def _decode(self, data: bytes, filename: str) -> _Picture:
-        how = self.request.max_pixels, self.draft_for
+    def _decode(self, data: bytes, filename: str, recipe: Recipe) -> _Picture:
         if packs.is_packed(filename):
-            image, doubt, draft = decode_packed(data, filename, self.open_packs, *how)
+            image, doubt, draft = decode_packed(data, filename, self.open_packs, recipe)
         else:
-            image, doubt, draft = decode(data, filename, *how)
+            image, doubt, draft = decode(data, filename, recipe)
         if (lines := self.watch.heard()) or doubt:
             remarks = [*lines, doubt] if doubt else lines
             self.suspects += [(filename, remark) for remark in remarks]
         self.laps.end("decode")
         return image, draft
 
-    def write(self, row: np.ndarray, position: int, image: np.ndarray, draft: Draft | None) -> None:
-        """Write a picture to a row of a batch, as the model is to get it."""
-        write_resized(row, image, draft)
+    def _check_size(self, name: str, mask: _Picture, position: int, picture: _Picture) -> None:
+        """Refuse a mask of another size: resized alike, it would lie elsewhere on the picture."""
+        (height, width), (mask_height, mask_width) = map(_whole_size, (picture, mask))
+        if (height, width) != (mask_height, mask_width):
+            picture_name = self.request.filenames[position]
+            raise ImageError(
+                name,
+                f"is a mask of {mask_height} × {mask_width} pixels (height × width), but its "
+                f"picture {picture_name} has {height} × {width}; save it in the picture's size",
+            )
+
+    def write(self, rows: list[np.ndarray], position: int, sample: list[_Picture]) -> None:
+        """Write a sample to its row of each array, as the model is to get it."""
+        for row, (image, draft), recipe in zip(rows, sample, self.recipes, strict=True):
+            write_resized(row, image, recipe, draft)
         self.laps.end("resize")
         if (augment := self.request.augment) is not None:
             self.watch.stop_listening()
+            masks = sum(recipe.is_mask for recipe in self.recipes)
             seed, filename = self.request.seeds[position], self.request.filenames[position]
-            row[...] = augmented(row, augment, seed, filename)
+            augment_rows(rows, masks, augment, seed, filename)
             self.laps.end("augment")
 
-    def loaded(self, images: Any) -> LoadedBatch:
-        """Sum up, when the images are there."""
-        if not self.positions:
+    def loaded(self, arrays: Any) -> LoadedBatch:
+        """Sum up, when the arrays are there."""
+        if not (self.positions or self.request.may_be_empty):
             first, count = self.errors[0], len(self.errors)
             reason = f"and none of the {count} files of its batch can be read; remove them"
             raise ImageError(first.filename, f"{first.reason}, {reason}")
         times = self.laps.times()
-        return LoadedBatch(images, self.positions, self.errors, times, tuple(self.suspects))
+        return LoadedBatch(arrays, self.positions, self.errors, times, tuple(self.suspects))
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Array of undefined values that TensorFlow takes without copying it.
-
-    TensorFlow wraps a C-contiguous array whose address is a multiple of 64, and copies any
-    other; a large array of numpy's is never at such an address by itself.
-    ``tests/benchmarks`` measures what the copy costs.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the array.
-    dtype : str
-        Its type.
-
-    Returns
-    -------
-    numpy.ndarray
-        C-contiguous array that starts on a 64-byte boundary.
-    """
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.empty(size + 63, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
+def _whole_size(picture: _Picture) -> tuple[int, int]:
+    image, draft = picture
+    return (draft.height, draft.width) if draft else image.shape[:2]

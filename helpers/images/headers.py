@@ -6,16 +6,19 @@ claim gigabytes, so the claim is read first. Sources: the formats' own specifica
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from helpers.images import jpeg
 from helpers.images.orientation import UPRIGHT, of_metadata
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_BITS = 24  # where its header says how many
 PNG_HEADER_END = 33  # the header comes first, and is always as long
 PNG_NOTES, ANIMATION = frozenset([b"eXIf", b"iTXt", b"tEXt", b"zTXt"]), b"acTL"
 XMP_KEY = b"XML:com.adobe.xmp\0"
 RAW_EXIF = b"Raw profile type exif\0"  # how Exif was kept in PNG before it had a place there
+WEBP_NOTES = frozenset([b"EXIF", b"XMP "])
 MOST_TEXT = 1 << 20  # bytes; no picture's metadata are longer
 NO_COMPRESSION, BITFIELDS, LONG_HEADER = 0, 3, 56  # of BMP; the long ones hold the masks
 
@@ -102,7 +105,7 @@ def _header_of_png(data: bytes) -> Header:
             is_plain = False
         position = end + 4
     orientation = of_metadata(exif, xmp) if exif or xmp else UPRIGHT
-    return Header(width, height, orientation, is_plain, data[24] == 16)
+    return Header(width, height, orientation, is_plain, data[PNG_BITS] == 16)
 
 
 def _metadata_of_chunk(name: bytes, content: bytes, exif: bytes, xmp: bytes) -> tuple[bytes, bytes]:
@@ -132,16 +135,20 @@ def _header_of_webp(data: bytes) -> Header:
         (bits,) = struct.unpack_from("<I", data, 21)
         return Header(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
     width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
-    chunks = dict(_chunks_of_webp(data))
-    return Header(width, height, of_metadata(chunks.get(b"EXIF", b""), chunks.get(b"XMP ", b"")))
+    notes = {name: data[chunk] for name, chunk in _chunks_of_webp(data) if name in WEBP_NOTES}
+    return Header(width, height, of_metadata(notes.get(b"EXIF", b""), notes.get(b"XMP ", b"")))
 
 
-def _chunks_of_webp(data: bytes):
+def is_lossless_webp(data: bytes) -> bool:
+    """Whether a WebP keeps all values; of an animation this is not known."""
+    return any(name == b"VP8L" for name, _ in _chunks_of_webp(data))
+
+
+def _chunks_of_webp(data: bytes) -> Iterator[tuple[bytes, slice]]:
     position = 12
     while position + 8 <= len(data):
         name, length = struct.unpack_from("<4sI", data, position)
-        if name in (b"EXIF", b"XMP "):
-            yield name, data[position + 8 : position + 8 + length]
+        yield name, slice(position + 8, position + 8 + length)
         position += 8 + length + length % 2
 
 

@@ -5,11 +5,12 @@ import warnings
 
 import numpy as np
 
-from helpers.images import MAX_PIXELS, jpeg, packs, pillow
+from helpers.images import MAX_PIXELS, jpeg, masks, packs, pillow, sixteen_bits
 from helpers.images.disk import try_again
 from helpers.images.headers import check_claim, read_header
 from helpers.images.opencv import cv2
 from helpers.images.orientation import UPRIGHT, swaps_sides, upright
+from helpers.images.recipe import Recipe
 from helpers.images.shrinking import Draft
 
 AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -20,7 +21,7 @@ REDUCED = {  # these are the bits for the size alone; those that say COLOR mean 
 }
 ENOUGH = 2  # times as large as the result is to be: a smaller draft would be seen in it
 OPENCVS_LIMIT = 1 << 30  # pixels; it can only be set before OpenCV is loaded
-DARK = 1 << 14  # of 65,536: below that, values of 14 bits or fewer were not scaled up
+PLAIN = Recipe()
 
 
 class ImageError(Exception):
@@ -88,7 +89,7 @@ def read_image(filename: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.
     -----
     UserWarning
         If a picture was read and is doubtful: a JPEG with pixels missing that Pillow accepts, or
-        16-bit values so small that the picture is nearly black.
+        16-bit values of which the lower bits are lost.
     """
     image, doubt = read_and_doubt(os.fspath(filename), max_pixels)
     if doubt:
@@ -98,14 +99,15 @@ def read_image(filename: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.
 
 def read_and_doubt(filename: str, max_pixels: int) -> tuple[np.ndarray, str | None]:
     """Read a picture as `read_image` does, and return what that would warn of."""
+    recipe = Recipe(max_pixels=max_pixels)
     if not packs.is_packed(filename):
-        image, doubt, _ = decode(file_content(filename), filename, max_pixels)
+        image, doubt, _ = decode(file_content(filename), filename, recipe)
         return image, doubt
     with packs.OpenPacks() as open_packs:
         content = read_packed(filename, open_packs)
         if isinstance(content, np.ndarray):
             return content.copy(), None  # one that can be written to
-        image, doubt, _ = decode_packed(content, filename, open_packs, max_pixels)
+        image, doubt, _ = decode_packed(content, filename, open_packs, recipe)
         return image, doubt
 
 
@@ -117,16 +119,28 @@ def read_packed(filename: str, open_packs: packs.OpenPacks) -> np.ndarray | byte
         raise ImageError(filename, str(error)) from error
 
 
+def in_color_mode(image: np.ndarray, recipe: Recipe, filename: str = "") -> np.ndarray:
+    """Give packed pixels, uint8 RGB, the channels that a recipe asks for; ImageError for a mask."""
+    if recipe.is_mask:
+        reason = "lies in a pack of pixels, which are colours; pack masks with contents='files'"
+        raise ImageError(filename, reason)
+    return _with_channels(image, recipe)
+
+
+def _with_channels(image: np.ndarray, recipe: Recipe) -> np.ndarray:
+    if image.shape[2] == recipe.channels:
+        return image
+    if recipe.channels == 1:
+        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., np.newaxis]
+    return cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)  # opaque
+
+
 def decode_packed(
-    data: bytes,
-    filename: str,
-    open_packs: packs.OpenPacks,
-    max_pixels: int,
-    draft_for: tuple[int, int] | None = None,
+    data: bytes, filename: str, open_packs: packs.OpenPacks, recipe: Recipe
 ) -> tuple[np.ndarray, str | None, Draft | None]:
     """Decode a file in a pack as `decode` does; an error names the file that it was, too."""
     try:
-        return decode(data, filename, max_pixels, draft_for)
+        return decode(data, filename, recipe)
     except ImageError as error:
         reason = error.reason + open_packs.original(filename)
         raise ImageError(filename, reason) from error.__cause__
@@ -155,10 +169,7 @@ def _read(path: str) -> bytes:
 
 
 def decode(
-    data: bytes,
-    filename: str,
-    max_pixels: int = MAX_PIXELS,
-    draft_for: tuple[int, int] | None = None,
+    data: bytes, filename: str, recipe: Recipe = PLAIN
 ) -> tuple[np.ndarray, str | None, Draft | None]:
     """Decode a file's bytes, as `read_image` says it.
 
@@ -168,16 +179,16 @@ def decode(
         The whole file.
     filename : str
         Its name, for errors.
-    max_pixels : int
-        As in `read_image`.
-    draft_for : tuple of int, optional
-        Height and width that the picture will be resized to. A JPEG that is much larger is
-        decoded at 1/2, 1/4 or 1/8 of its size then, in less time.
+    recipe : Recipe
+        What it is decoded for: with ``recipe.draft`` a JPEG that is much larger than
+        ``recipe.image_size`` is decoded at 1/2, 1/4 or 1/8 of its size, in less time.
 
     Returns
     -------
     image : numpy.ndarray
-        uint8 array of shape (height, width, 3).
+        uint8 array of shape (height, width, channels), where grey and transparency are as
+        Pillow's ``convert("L")`` and ``convert("RGBA")`` make them; of a mask an array of
+        ``recipe.dtype``, and shape (height, width, 1), as `masks.decode` says it.
     doubt : str or None
         Why the picture may be wrong, though it was read.
     draft : Draft or None
@@ -189,30 +200,51 @@ def decode(
         As `read_image`.
     """
     try:
-        header = read_header(data)
-        if header is None:
-            return *_decode_by_pillow(data, max_pixels), None
-        width, height, orientation, is_plain, has_16_bits = header
-        check_claim(width, height, max_pixels)
-        if not is_plain or width * height > OPENCVS_LIMIT:
-            return *_decode_by_pillow(data, max_pixels), None
-        doubt = draft = None
-        if data.startswith(jpeg.START):
-            if not jpeg.is_one_scan(data):
-                doubt = _doubt_of_scans(data)
-            if draft_for is not None:
-                size = (width, height) if swaps_sides(orientation) else (height, width)
-                draft = _choose_draft(size, draft_for)
-        image = _decode_plain(data, AS_STORED | REDUCED[draft.factor] if draft else AS_STORED)
-        if has_16_bits:
-            doubt = _doubt_of_values(data, image)
-        return (image if orientation == UPRIGHT else upright(image, orientation)), doubt, draft
+        if recipe.is_mask:
+            return masks.decode(data, recipe.dtype, recipe.max_pixels), None, None
+        image, doubt, draft = _decode_picture(data, recipe)
+        return _with_channels(image, recipe), doubt, draft
     except ValueError as error:
         raise ImageError(filename, str(error)) from error
 
 
+def _decode_picture(data: bytes, recipe: Recipe) -> tuple[np.ndarray, str | None, Draft | None]:
+    """Decode to RGB; to RGBA, if that is wanted and Pillow finds transparency."""
+    with_alpha = recipe.color_mode == "rgba"
+    header = read_header(data)
+    if header is None:
+        return *pillow.decode(data, recipe.max_pixels, with_alpha), None
+    width, height, orientation, is_plain, has_16_bits = header
+    check_claim(width, height, recipe.max_pixels)
+    is_jpeg = data.startswith(jpeg.START)  # which has no transparency; of others OpenCV loses some
+    if not is_plain or width * height > OPENCVS_LIMIT or (with_alpha and not is_jpeg):
+        return *pillow.decode(data, recipe.max_pixels, with_alpha), None
+    doubt = draft = None
+    if is_jpeg:
+        if not jpeg.is_one_scan(data):
+            doubt = pillow.doubt_of_scans(data)
+        if (image_size := _size_for_drafts(recipe)) is not None:
+            size = (width, height) if swaps_sides(orientation) else (height, width)
+            draft = _choose_draft(size, image_size)
+    if has_16_bits:
+        image, doubt = sixteen_bits.png_as_rgb(_decode_plain(data, cv2.IMREAD_UNCHANGED))
+    else:
+        image = _decode_plain(data, AS_STORED | REDUCED[draft.factor] if draft else AS_STORED)
+    return (image if orientation == UPRIGHT else upright(image, orientation)), doubt, draft
+
+
+def _size_for_drafts(recipe: Recipe) -> tuple[int, int] | None:
+    """Size that pictures will have; None if it has to come from all their pixels."""
+    is_blurred = recipe.interpolation == "bilinear" and not recipe.pad_to_aspect_ratio
+    return recipe.image_size if recipe.draft and is_blurred else None
+
+
 def _choose_draft(size: tuple[int, int], image_size: tuple[int, int]) -> Draft | None:
-    """Choose the smallest size to decode to that is large enough; None for the picture's own."""
+    """Choose the smallest size to decode to that is large enough; None for the picture's own.
+
+    Of a picture that is cropped, one whole side is left, and the shape of the result: the rule is
+    the same.
+    """
     for factor in REDUCED:
         if all(
             side >= ENOUGH * factor * new_side
@@ -232,35 +264,3 @@ def _decode_plain(data: bytes, flags: int) -> np.ndarray:
             f"is damaged, cut off or no picture that OpenCV knows ({len(data):,} bytes)"
         )
     return image
-
-
-def _decode_by_pillow(data: bytes, max_pixels: int) -> tuple[np.ndarray, str | None]:
-    image, has_16_bits = pillow.decode(data, max_pixels)
-    return image, _doubt_of_values(data, image) if has_16_bits else None
-
-
-def _doubt_of_scans(data: bytes) -> str | None:
-    """Why the pixels of a JPEG are incomplete; ValueError if Pillow, too, refuses it.
-
-    Cameras and editors write odd files, and nobody would have us throw them all away.
-    """
-    try:
-        jpeg.check_scans(data)
-    except ValueError as fault:
-        if pillow.refuses(data):
-            raise ValueError(f"is damaged: {fault}") from None
-        return f"is damaged, and read all the same: {fault}"
-    return None
-
-
-def _doubt_of_values(data: bytes, image: np.ndarray) -> str | None:
-    """Whether a picture of 16 bits comes out dark: of each value the upper 8 bits are kept."""
-    if image.max() >= DARK >> 8:
-        return None
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or not 0 < values.max() < DARK:
-        return None
-    return (
-        f"has 16 bits a value, of which the upper 8 are kept, but no value above "
-        f"{values.max():,}: it comes out nearly black. Scale its values up to 65,535"
-    )

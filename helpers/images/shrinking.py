@@ -3,7 +3,7 @@
 scikit-image blurs all of a picture, and then picks what it keeps. Along one axis both steps
 together are one matrix, with a row for each pixel that is kept and a column for each pixel of the
 picture, and nearly all of it is zero. So only the blocks along its diagonal are multiplied, and
-only a small part of the picture is float32 at a time.
+only a small part of the picture is float32 at a time. Other interpolations are other matrices.
 """
 
 import functools
@@ -14,11 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from helpers.images.opencv import cv2
+from helpers.images.weights import WEIGHTS, of_draft
 
 ROWS = 24  # of the picture, in a block; with 16 to 48 it takes about as long
 MOST_PRODUCTS = 1 << 18  # in one multiplication: for more, OpenBLAS starts threads
 MOST_PRODUCTS_OF_VECTOR = 9 << 10  # the same, if one of the two is a single row
 MOST_KEPT = 1 << 22  # numbers in an array to work in: 16 MB, a picture of 1.3 megapixels
+MOST_CHANNELS = 4  # that OpenCV takes everywhere
 NOTHING = np.empty(0, np.float32)
 CACHED = 64  # matrices, of about 0.1 MB each for a photograph
 
@@ -31,12 +33,20 @@ class Draft(NamedTuple):
     factor : int
         How many pixels of the file, along each axis, became one: 2, 4 or 8.
     height, width : int
-        Of the whole picture, in pixels.
+        Of the whole picture, in pixels; or of the part of it that is wanted.
+    top, left : int
+        How many pixels of the file the draft shows above that part, and to the left of it.
     """
 
     factor: int
     height: int
     width: int
+    top: int = 0
+    left: int = 0
+
+    def axes(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Return for rows, and for columns, what `of_draft` asks for."""
+        return (self.factor, self.height, self.top), (self.factor, self.width, self.left)
 
 
 class Workspace(threading.local):
@@ -85,36 +95,51 @@ class Blocks(NamedTuple):
     weights: np.ndarray
 
 
-def shrink(image: np.ndarray, out: np.ndarray, draft: Draft | None = None) -> None:
-    """Blur and interpolate a picture along both axes.
+def shrink(
+    image: np.ndarray, out: np.ndarray, interpolation: str = "bilinear", draft: Draft | None = None
+) -> None:
+    """Multiply a picture by the matrices of both axes.
 
     Parameters
     ----------
     image : numpy.ndarray
-        uint8 array of shape (height, width, 3).
+        uint8 or float32 array of shape (height, width, channels).
     out : numpy.ndarray
-        C-contiguous float32 array of shape (new height, new width, 3) to write to; values go
-        from 0 to 255.
+        C-contiguous float32 array of shape (new height, new width, channels) to write to, in the
+        units of `image`.
+    interpolation : {"bilinear", "area", "bicubic"}
+        What the matrices do, see `helpers.images.weights`.
     draft : Draft, optional
         What `image` is a draft of. `out` then shows the whole picture, blurred by what the
-        draft has not blurred already.
+        draft has not blurred already; always as "bilinear".
     """
-    (height, width, _), (new_height, new_width, _) = image.shape, out.shape
-    factor, *whole = draft or (1, height, width)
-    vertical = _blocks(height, new_height, factor, whole[0])
-    horizontal = _blocks(width, new_width, factor, whole[1])
+    (height, width, channels), (new_height, new_width, _) = image.shape, out.shape
+    of_rows, of_columns = draft.axes() if draft else (None, None)
+    vertical = _blocks(height, new_height, interpolation, of_rows)
+    horizontal = _blocks(width, new_width, interpolation, of_columns)
     lines = image.reshape(height, -1)
-    turned_out = WORKSPACE.zeros("turned out", (new_width, 3 * new_height))
-    step = max(_columns_at_once(vertical) // 3 // ROWS, 1) * ROWS  # whole blocks of the other axis
+    turned_out = WORKSPACE.zeros("turned out", (new_width, channels * new_height))
+    # Whole blocks of the other axis.
+    step = max(_columns_at_once(vertical) // channels // ROWS, 1) * ROWS
     for start in range(0, width, step):
-        strip = lines[:, 3 * start : 3 * (start + step)]
+        strip = lines[:, channels * start : channels * (start + step)]
         shrunk = WORKSPACE.zeros("shrunk", (new_height, strip.shape[1]))
         _add_product(vertical, strip, shrunk)
-        turned = cv2.transpose(shrunk.reshape(new_height, -1, 3)).reshape(-1, 3 * new_height)
+        turned = _turned(shrunk.reshape(new_height, -1, channels))
         its_blocks = slice(start // ROWS, (start + step) // ROWS)
         blocks = Blocks(horizontal.firsts[its_blocks], horizontal.weights[its_blocks])
-        _add_product(blocks, turned, turned_out)
-    cv2.transpose(turned_out.reshape(new_width, new_height, 3), dst=out)
+        _add_product(blocks, turned.reshape(-1, channels * new_height), turned_out)
+    _turned(turned_out.reshape(new_width, new_height, channels), out)
+
+
+def _turned(array: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Swap the first two axes of a float32 array: copied, into `out` if it is there."""
+    if array.shape[2] <= MOST_CHANNELS:
+        return cv2.transpose(array, dst=out)
+    if out is None:
+        return np.ascontiguousarray(array.swapaxes(0, 1))
+    np.copyto(out, array.swapaxes(0, 1))
+    return out
 
 
 def _columns_at_once(blocks: Blocks) -> int:
@@ -142,12 +167,13 @@ def _add_product(blocks: Blocks, lines: np.ndarray, total: np.ndarray) -> None:
 
 
 @functools.lru_cache(CACHED)
-def _blocks(length: int, new_length: int, factor: int, whole_length: int) -> Blocks:
-    if factor == 1:
-        positions, weights = _weights(length, new_length)
+def _blocks(
+    length: int, new_length: int, interpolation: str, draft: tuple[int, int, int] | None
+) -> Blocks:
+    if draft:
+        positions, weights = of_draft(length, new_length, *draft)
     else:
-        positions, weights = _draft_weights(new_length, factor, whole_length)
-        positions = np.clip(positions, 0, length - 1)
+        positions, weights = WEIGHTS[interpolation](length, new_length)
     count = -(-length // ROWS)
     starts = ROWS * np.arange(count)
     firsts = np.searchsorted(positions[:, -1], starts)
@@ -160,54 +186,3 @@ def _blocks(length: int, new_length: int, factor: int, whole_length: int) -> Blo
     # At the edges several weights have the same place: there the last pixel is repeated.
     summed = np.bincount(places.ravel(), weights.ravel(), count * rows * ROWS)
     return Blocks(firsts.tolist(), summed.reshape(count, rows, ROWS).astype(np.float32))
-
-
-def _weights(length: int, new_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which pixels of an axis are added up for each new one, and with what weights.
-
-    As `skimage.transform.resize` does it: a blur whose sigma is ``(scale - 1) / 2``, cut off at 4
-    sigma, and linear interpolation between the two pixels that a new one lies between.
-    """
-    scale = length / new_length
-    sigma = max(scale - 1, 0) / 2
-    radius = int(4 * sigma + 0.5)
-    kernel = _gaussian(np.arange(-radius, radius + 1), sigma) if radius else np.ones(1)
-    before, after = _between(np.clip(_centres(new_length, scale), 0, length - 1))
-    weights = (1 - after) * np.append(kernel, 0) + after * np.append(0, kernel)
-    return np.clip(before + np.arange(-radius, radius + 2), 0, length - 1), weights
-
-
-def _draft_weights(
-    new_length: int, factor: int, whole_length: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same for a draft: what it has blurred already is not blurred again.
-
-    Variances of blurs that follow each other add up. `_weights` blurs with ``sigma²``, and by
-    interpolation with ``after * (1 - after)``; a draft averages `factor` pixels, and equal
-    weights have the variance ``(factor² - 1) / 12``. A Gaussian round each new pixel does the rest.
-    """
-    scale = whole_length / new_length
-    centres = _centres(new_length, scale)
-    _, after = _between(centres)
-    variance = ((scale - 1) / 2) ** 2 + after * (1 - after) - (factor**2 - 1) / 12
-    sigma = np.sqrt(variance) / factor
-    radius = int(4 * sigma.max() + 0.5)
-    centres = (centres + 0.5) / factor - 0.5
-    positions = _between(centres)[0] + np.arange(-radius, radius + 2)
-    return positions, _gaussian(positions - centres[:, np.newaxis], sigma)
-
-
-def _centres(new_length: int, scale: float) -> np.ndarray:
-    """Return where the middle of each new pixel lies, counted in old ones."""
-    return (np.arange(new_length) + 0.5) * scale - 0.5
-
-
-def _between(centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixel before each place, and how far behind its middle that is, as columns."""
-    before = np.floor(centres)
-    return before.astype(np.int64)[:, np.newaxis], (centres - before)[:, np.newaxis]
-
-
-def _gaussian(distances: np.ndarray, sigma) -> np.ndarray:
-    weights = np.exp(-0.5 * (distances / sigma) ** 2)
-    return weights / weights.sum(axis=-1, keepdims=True)

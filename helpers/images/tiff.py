@@ -8,13 +8,17 @@ import zlib
 from collections.abc import Iterator, Mapping
 
 from helpers.images.jpeg import check_scans
+from helpers.images.sixteen_bits import CURE
 
 STARTS = b"II*\0", b"MM\0*", b"II+\0"
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 STRIPS, SAMPLES, ROWS_A_STRIP, STRIP_BYTES, PLANES = 273, 277, 278, 279, 284
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES, FORMAT = 322, 323, 324, 325, 339
 JPEG, DEFLATE, OLD_DEFLATE, PACKBITS = 7, 8, 32946, 32773
+OLD_JPEG, WEBP = 6, 50001
+LOSSY = {OLD_JPEG, JPEG, WEBP}
 WHITE_IS_ZERO, YCBCR = 0, 6
+UNSIGNED, SIGNED = 1, 2
 FORMATS = {2: "signed integers", 3: "floating-point numbers"}
 PADDING = 3  # bytes that some programs leave at the end of a part
 CHUNK = 1 << 20  # bytes that are unpacked at a time, only to look whether they can be
@@ -37,15 +41,19 @@ def check_values(tags: Mapping) -> None:
         if format in FORMATS:
             raise ValueError(
                 f"holds {FORMATS[format]} of {tags.get(BITS, (1,))[0]} bits; nothing says how they "
-                f"become 0 to 255. Write them as 8-bit or unsigned 16-bit values, scaled as the "
-                f"model wants them"
+                f"become 0 to 255. To get them as they are, {CURE}"
             )
 
 
 def is_misread_by_pillow(tags: Mapping) -> bool:
     """Whether Pillow 13 takes planes of 16 bits for planes of 8."""
-    in_planes = tags.get(PLANES) == 2 and tags.get(SAMPLES, 1) > 1
-    return in_planes and tags.get(BITS, (1,))[0] == 16 and tags.get(COMPRESSION, 1) == 1
+    is_deep = tags.get(BITS, (1,))[0] == 16
+    return is_in_planes(tags) and is_deep and tags.get(COMPRESSION, 1) == 1
+
+
+def is_in_planes(tags: Mapping) -> bool:
+    """Whether each channel is kept for itself."""
+    return tags.get(PLANES) == 2 and tags.get(SAMPLES, 1) > 1
 
 
 def describe(tags: Mapping) -> str:

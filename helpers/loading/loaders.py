@@ -1,26 +1,21 @@
 """Where a batch is made: in the calling thread, by processes, or by any executor."""
 
 import concurrent.futures
-import math
 import os
 import socket
 import threading
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cloudpickle
 import numpy as np
 
+from helpers.images.arrays import BOUNDARY, cut, stacked
 from helpers.images.augmenting import AugmentError
-from helpers.images.batches import (
-    BatchRequest,
-    LoadedBatch,
-    expanded,
-    load_batch,
-    load_smallest,
-)
+from helpers.images.batches import expanded, load_batch, load_smallest
 from helpers.images.reading import ImageError, printable
+from helpers.images.request import BatchRequest, LoadedBatch
 from helpers.loading.memory import BatchMemory
 from helpers.loading.pool import Pool, WorkerDiedError
 
@@ -48,7 +43,7 @@ class Loader:
         if os.getpid() != self._program:
             # In a fork of the program, whose threads and processes are not ours; and a lock
             # that one of its threads held stays closed here for ever.
-            return load_batch(request, self.memory.empty(len(request.filenames)))
+            return load_batch(request, self._arrays(request))
         return self._load(request)
 
     def rest(self) -> None:
@@ -60,7 +55,13 @@ class Loader:
         self.rest()
 
     def _load(self, request: BatchRequest) -> LoadedBatch:
-        return load_batch(request, self.memory.empty(len(request.filenames)))
+        return load_batch(request, self._arrays(request))
+
+    def _arrays(self, request: BatchRequest) -> list[np.ndarray] | None:
+        """Arrays to write a batch to; None if it needs to be made to know how large they are."""
+        if not (layout := request.layout):
+            return None
+        return cut(self.memory.empty(), layout, len(request.filenames))
 
 
 class ExecutorLoader(Loader):
@@ -104,7 +105,7 @@ class ExecutorLoader(Loader):
                 self.timeout,
                 f"{SLOW_OR_STUCK} Are a cluster's workers or scheduler gone?",
             )
-        return expanded(smallest, request, self.memory.empty(len(request.filenames)))
+        return expanded(smallest, request, self._arrays(request))
 
 
 def _load_anew(request: BatchRequest, call: str) -> bytes:
@@ -132,13 +133,13 @@ class ProcessLoader(Loader):
         Batches that fit into shared memory. While all are held, batches travel by value.
     timeout : float or None
         Seconds to wait for a batch; None waits for ever.
-    augment : callable, optional
-        What the requests have as `augment`; each process gets it once.
+    functions : sequence of callable
+        Those that the requests have as `functions`; each process gets them once.
 
     Raises
     ------
     TypeError
-        If `augment` cannot be sent to a process.
+        If one of the `functions` cannot be sent to a process.
     """
 
     def __init__(
@@ -147,13 +148,13 @@ class ProcessLoader(Loader):
         workers: int,
         slots: int,
         timeout: float | None,
-        augment: Callable | None = None,
+        functions: Sequence[Callable | None] = (),
     ):
         super().__init__(memory)
         self.workers = workers
         self.slots = slots
         self.timeout = timeout
-        self._augment = None if augment is None else _pickled(augment)
+        self._functions = _pickled(functions) if any(functions) else None
         # A finalizer may run in the thread that holds the lock, hence one that can be taken twice.
         self._lock = threading.RLock()
         self._pool: Pool | None = None
@@ -192,27 +193,31 @@ class ProcessLoader(Loader):
             else:
                 if loaded.heavy_library:
                     self._warn_once("heavy library", _heavy_text(loaded.heavy_library))
-                came_by_value = loaded.images.ctypes.data % 64 != 0
-                return self._copy(loaded) if came_by_value else loaded
+                return self._aligned(request, loaded)
         raise RuntimeError(
             f"{TRIES} worker processes died, one after the other, over {describe(request)}. Is the "
             f"system out of memory (try fewer workers, or smaller batches), or does augment or "
             f"a picture crash Python? {death}"
         )
 
-    def _copy(self, loaded: LoadedBatch) -> LoadedBatch:
+    def _aligned(self, request: BatchRequest, loaded: LoadedBatch) -> LoadedBatch:
         """Put a batch that came by value into memory that TensorFlow need not copy."""
-        images = self.memory.empty(len(loaded.images))
-        images[...] = loaded.images
-        return loaded._replace(images=images)
+        if all(array.ctypes.data % BOUNDARY == 0 for array in loaded.arrays):
+            return loaded
+        if (arrays := self._arrays(request)) is None:
+            return loaded._replace(arrays=[stacked(array) for array in loaded.arrays])
+        arrays = [array[: len(loaded.positions)] for array in arrays]
+        for array, came in zip(arrays, loaded.arrays, strict=True):
+            array[...] = came
+        return loaded._replace(arrays=arrays)
 
     def _running_pool(self) -> Pool:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the generator was closed before its batch was made")
             if self._pool is None:
-                slot_bytes = math.prod(self.memory.shape) * np.dtype(self.memory.dtype).itemsize
-                self._pool = Pool(self.workers, self.slots, slot_bytes, self._augment)
+                slots = self.slots if self.memory.size else 0  # pictures of any size go by value
+                self._pool = Pool(self.workers, slots, self.memory.size, self._functions)
             return self._pool
 
     def _warn_once(self, subject: str, text: str) -> None:
@@ -228,13 +233,13 @@ def choose_loader(
     processes: int,
     executor: concurrent.futures.Executor | None,
     timeout: float | None,
-    augment: Callable | None,
+    functions: Sequence[Callable | None],
 ) -> Loader:
     """Choose who makes the batches of a generator.
 
     Parameters
     ----------
-    memory, executor, timeout, augment
+    memory, executor, timeout, functions
         As in the loaders above.
     processes : int
         Number of processes; 0 for none.
@@ -248,7 +253,7 @@ def choose_loader(
     if executor is not None:
         return ExecutorLoader(memory, executor, timeout)
     if processes and hasattr(socket, "send_fds"):
-        return ProcessLoader(memory, processes, memory.most_kept, timeout, augment)
+        return ProcessLoader(memory, processes, memory.most_kept, timeout, functions)
     if processes:
         warnings.warn(
             "worker processes need Linux or macOS; threads make the batches instead. If "
@@ -274,19 +279,21 @@ def _timeout_error(request: BatchRequest, timeout: float | None, causes: str) ->
 
 def _heavy_text(library: str) -> str:
     return (
-        f"augment imports {library} in each worker process: hundreds of MB and seconds each, and "
-        f"no GPU there (it is hidden from workers). Put such a step into the model, as "
+        f"augment or read imports {library} in each worker process: hundreds of MB and seconds "
+        f"each, and no GPU there (it is hidden from workers). Put such a step into the model, as "
         f"keras.layers.Rescaling or preprocess_input at its start, or write it with numpy."
     )
 
 
-def _pickled(augment: Callable) -> bytes:
-    try:
-        return cloudpickle.dumps(augment)
-    except Exception as error:
-        name = getattr(augment, "__qualname__", repr(augment))
-        raise TypeError(
-            f"augment {name} cannot be sent to worker processes "
-            f"({type(error).__name__}: {error}). Make what it needs inside the function, or use "
-            f"threads (use_multiprocessing=False)."
-        ) from error
+def _pickled(functions: Sequence[Callable | None]) -> bytes:
+    for function in functions:
+        try:
+            cloudpickle.dumps(function)
+        except Exception as error:
+            name = getattr(function, "__qualname__", repr(function))
+            raise TypeError(
+                f"the function {name} cannot be sent to worker processes "
+                f"({type(error).__name__}: {error}). Make what it needs inside the function, or "
+                f"use threads (use_multiprocessing=False)."
+            ) from error
+    return cloudpickle.dumps(tuple(functions))

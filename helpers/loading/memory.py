@@ -2,7 +2,6 @@
 
 import errno
 import io
-import math
 import mmap
 import os
 import tempfile
@@ -10,7 +9,7 @@ import weakref
 
 import numpy as np
 
-from helpers.images.batches import aligned_empty
+from helpers.images.arrays import empty_block
 
 NUMBER_BYTES = 8
 
@@ -24,10 +23,8 @@ class BatchMemory:
 
     Parameters
     ----------
-    shape : tuple of int
-        Shape of the largest batch: (images, height, width, channels).
-    dtype : str
-        Type of the values.
+    size : int
+        Bytes of the largest batch.
 
     Attributes
     ----------
@@ -35,21 +32,20 @@ class BatchMemory:
         Memory for so many batches is kept when it is free; more goes back to the system.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: str):
-        self.shape = shape
-        self.dtype = dtype
+    def __init__(self, size: int):
+        self.size = size
         self.most_kept = 16
         self._free: list[np.ndarray] = []  # append and pop are atomic: threads share the list
 
-    def empty(self, count: int) -> np.ndarray:
-        """Array of undefined values for a batch of `count` images, on a 64-byte boundary."""
+    def empty(self) -> np.ndarray:
+        """uint8 array of undefined values for a batch, on a 64-byte boundary."""
         try:
             memory = self._free.pop()
         except IndexError:
-            memory = aligned_empty(self.shape, self.dtype)
-        batch = _array_of_its_own(memory.data.cast("B"), self.dtype)
+            memory = empty_block(self.size)
+        batch = _array_of_its_own(memory.data)
         weakref.finalize(batch, self._take_back, memory).atexit = False
-        return batch.reshape(self.shape)[:count]
+        return batch
 
     def clear(self) -> None:
         """Give the memory that is free back to the system."""
@@ -99,7 +95,7 @@ class SharedMemory:
         self._memory = memoryview(mmap.mmap(self.file.fileno(), size))
         self._allocate(self._end_of_slots, users * NUMBER_BYTES)
         self.positions = self._memory[self._end_of_slots :].cast("q")
-        self._never_used = iter(range(0, self._end_of_slots, self.slot_bytes))
+        self._never_used = iter(range(0, self._end_of_slots, self.slot_bytes or 1))
         self._free: list[list[int]] = [[] for _ in range(users)]  # append and pop are atomic
 
     def take(self, user: int) -> int | None:
@@ -121,12 +117,11 @@ class SharedMemory:
         """Free a slot that nobody writes to any more."""
         self._free[user].append(offset)
 
-    def lend(self, offset: int, user: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        """Array on a slot; the slot is free again when the last view of it is gone."""
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        batch = _array_of_its_own(self._memory[offset : offset + size], dtype)
+    def lend(self, offset: int, user: int, size: int) -> np.ndarray:
+        """uint8 array on a slot, which is free again when the last view of it is gone."""
+        batch = _array_of_its_own(self._memory[offset : offset + size])
         weakref.finalize(batch, self._free[user].append, offset).atexit = False
-        return batch.reshape(shape)
+        return batch
 
     def place(self, user: int) -> int:
         """Offset of a user's number in `positions`, for a child to write it."""
@@ -172,11 +167,11 @@ def file_without_name(purpose: str) -> io.FileIO:
     return tempfile.TemporaryFile(buffering=0)
 
 
-def _array_of_its_own(memory: memoryview, dtype: str) -> np.ndarray:
-    """Array on `memory` that lives until its last slice is gone, and dies then.
+def _array_of_its_own(memory: memoryview) -> np.ndarray:
+    """uint8 array on `memory` that lives until its last slice is gone, and dies then.
 
     A slice of a numpy array refers to the array that owns the memory, and keeps that one
     alive. Cut from one array, all batches would seem alive together; through a memoryview
     each has an owner of its own.
     """
-    return np.frombuffer(memory, dtype)
+    return np.frombuffer(memory, np.uint8)

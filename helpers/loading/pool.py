@@ -13,7 +13,8 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from helpers.images.batches import BatchRequest, LoadedBatch
+from helpers.images.arrays import batch_bytes, cut
+from helpers.images.request import BatchRequest, LoadedBatch
 from helpers.loading.memory import SharedMemory
 from helpers.loading.watch import NOT_BEGUN, whereabouts
 
@@ -170,12 +171,12 @@ class Pool:
         system has no such memory, batches travel by value.
     slot_bytes : int
         Size of the largest batch.
-    augment : bytes, optional
-        What the requests have as `augment`, pickled; each process gets it once.
+    functions : bytes, optional
+        What the requests have as `functions`, pickled; each process gets them once.
     """
 
-    def __init__(self, workers: int, slots: int, slot_bytes: int, augment: bytes | None = None):
-        self._augment = augment
+    def __init__(self, workers: int, slots: int, slot_bytes: int, functions: bytes | None = None):
+        self._functions = functions
         self.memory: SharedMemory | None = None
         try:
             self.memory = SharedMemory(slots, slot_bytes, users=workers)
@@ -222,11 +223,12 @@ class Pool:
         if self.memory:
             self.memory.positions[number] = NOT_BEGUN
         try:
-            messages = [pickle.dumps((offset, request._replace(augment=None)))]
+            bare = request.with_functions([None] * len(request.functions))
+            messages = [pickle.dumps((offset, bare))]
             if worker is None:
                 worker = self._start_worker()
                 place = self.memory.place(number) if self.memory else None
-                messages.insert(0, pickle.dumps((self._augment, place)))
+                messages.insert(0, pickle.dumps((self._functions, place)))
             reply = worker.ask(messages, timeout)
         except BaseException as error:  # Ctrl-C, too: a reply must not meet the next request
             if worker is None or worker.kill():
@@ -238,8 +240,11 @@ class Pool:
         finally:
             self._idle.put((number, worker))
         if self.memory and offset is not None and isinstance(reply, LoadedBatch):
-            shape = len(reply.positions), *request.shape[1:]
-            return reply._replace(images=self.memory.lend(offset, number, shape, request.dtype))
+            # The worker cut its arrays for all files, before it knew which of them are readable.
+            layout, files = request.layout, len(request.filenames)
+            block = self.memory.lend(offset, number, batch_bytes(layout, files))
+            arrays = [array[: len(reply.positions)] for array in cut(block, layout, files)]
+            return reply._replace(arrays=arrays)
         self._give_back(offset, number)
         if isinstance(reply, Exception):
             raise reply

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from helpers.images.batches import BatchRequest, Watch
+from helpers.images.batches import Watch
 from helpers.images.packs import is_packed
 from helpers.images.reading import printable
+from helpers.images.request import BatchRequest
 from helpers.loading.memory import file_without_name
 
 NOT_BEGUN = -1  # instead of a position in a batch

@@ -12,7 +12,6 @@ all that it started, and itself.
 import contextlib
 import faulthandler
 import functools
-import math
 import mmap
 import os
 import pickle
@@ -25,12 +24,14 @@ import traceback
 
 import numpy as np
 
-from helpers.images.batches import BatchRequest, Watch, load_batch
+from helpers.images.arrays import cut
+from helpers.images.batches import Watch, load_batch
+from helpers.images.request import BatchRequest
 from helpers.loading.memory import NUMBER_BYTES
 from helpers.loading.watch import STDERR, WorkerWatch
 
 HEAVY_LIBRARIES = ("tensorflow", "torch", "jax", "keras")
-"""What no `augment` should import in each worker. Keras comes last, as it imports another one."""
+"""What no `augment` or `read` should import in each worker; Keras, which imports one, is last."""
 
 
 def run_server(control: socket.socket, memory: int, program: int, start_method: str) -> None:
@@ -96,10 +97,10 @@ def run_worker(channel: socket.socket, memory: int, terminal: int | None = None)
     Parameters
     ----------
     channel : socket.socket
-        Brings, each pickled, first the pickled `augment` or None, with the offset in memory
-        where to note which file the work is at, or None; then for each batch the offset in
-        memory to write to, or None, and a `BatchRequest`. Takes a pickled `LoadedBatch`,
-        without `images` if they were written to memory, or the exception that was raised.
+        Brings, each pickled, first the pickled `functions` of the requests or None, with the
+        offset in memory where to note which file the work is at, or None; then for each batch the
+        offset in memory to write to, or None, and a `BatchRequest`. Takes a pickled `LoadedBatch`,
+        without `arrays` if they were written to memory, or the exception that was raised.
     memory : int
         File descriptor of the memory for batches, or -1 for none.
     terminal : int, optional
@@ -107,33 +108,33 @@ def run_worker(channel: socket.socket, memory: int, terminal: int | None = None)
     """
     shared = mmap.mmap(memory, 0) if memory >= 0 else None
     with channel.makefile("rb") as messages, contextlib.suppress(EOFError, ConnectionError):
-        augment, place = pickle.load(messages)
+        functions, place = pickle.load(messages)
         position = None
         if shared is not None and place is not None:
             position = memoryview(shared)[place : place + NUMBER_BYTES].cast("q")
         watch = WorkerWatch(position, terminal)
         while True:  # until the program closes the channel, or is gone
             offset, request = pickle.load(messages)
-            channel.sendall(_answer(request, augment, shared, offset, watch))
+            channel.sendall(_answer(request, functions, shared, offset, watch))
 
 
 def _answer(
     request: BatchRequest,
-    augment: bytes | None,
+    functions: bytes | None,
     shared: mmap.mmap | None,
     offset: int | None,
     watch: Watch,
 ) -> bytes:
     try:
-        if augment is not None:
-            request = request._replace(augment=_unpickled(augment))
+        if functions is not None:
+            request = request.with_functions(_unpickled(functions))
         if offset is None or shared is None:
             loaded = load_batch(request, None, watch)
         else:
-            count = math.prod(request.shape)
-            images = np.frombuffer(shared, request.dtype, count, offset).reshape(request.shape)
-            loaded = load_batch(request, images, watch)._replace(images=None)
-        if augment is not None:
+            memory = np.frombuffer(shared, np.uint8, offset=offset)
+            arrays = cut(memory, request.layout, len(request.filenames))
+            loaded = load_batch(request, arrays, watch)._replace(arrays=None)
+        if functions is not None:
             loaded = loaded._replace(heavy_library=_heavy_library())
         return pickle.dumps(loaded)
     except Exception as error:
@@ -145,8 +146,8 @@ def _heavy_library() -> str | None:
 
 
 @functools.lru_cache(1)
-def _unpickled(augment: bytes):
-    return pickle.loads(augment)
+def _unpickled(functions: bytes):
+    return pickle.loads(functions)
 
 
 def _pickled_error(error: Exception) -> bytes:

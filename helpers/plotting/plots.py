@@ -7,15 +7,17 @@ writes it to a file.
 
 import math
 import os
-from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 MOST_IMAGES = 64
 CELL_INCHES = 1.15
+# Okabe and Ito's, which the colour-blind can tell apart. Class 0, most often the ground, has none.
+MASK_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 
 
 def new_figure(*args, **kwargs):
@@ -26,14 +28,18 @@ def new_figure(*args, **kwargs):
 
 
 def show_batch(batch, class_names=None, title=None) -> Figure:
-    """Show the images of a batch in a grid, each with its class.
+    """Show the images of a batch in a grid, each with its class and its mask, if it has them.
 
     Parameters
     ----------
-    batch : tuple or numpy.ndarray
-        (images, labels), as a generator gives them, or images alone. Images: array of shape
-        (images, height, width, 3 or 1); uint8, or float with values from 0 to 1. Labels:
-        class numbers of shape (images,), or one-hot of shape (images, classes).
+    batch : tuple, list, dict or numpy.ndarray
+        What a generator gives: images alone, (x, y), or (x, y, sample_weight), each an array,
+        or a dict, tuple or list of arrays. Images are the first array in x of shape (images,
+        height, width, 1, 3 or 4), of which a fourth channel is not shown. If they are not
+        uint8, 0 is black and 1 white, or, where values lie beyond -0.5 to 1.5, the least is
+        black (0, if none is negative) and the largest white. Labels are class numbers of shape
+        (images,), or else one-hot of shape (images, classes). Masks, drawn in colours over the
+        images, are whole numbers of shape (images, height, width), or with a last axis of 1.
     class_names : sequence of str, optional
         Names to write instead of class numbers.
     title : str, optional
@@ -49,13 +55,15 @@ def show_batch(batch, class_names=None, title=None) -> Figure:
     ValueError
         If `batch` holds no images.
     """
-    images, labels = images_and_labels(batch)
+    images, labels, masks = images_labels_masks(batch)
     shown = min(len(images), MOST_IMAGES)
     columns = min(8, math.ceil(math.sqrt(shown)) if shown < 16 else 8)
     rows = math.ceil(shown / columns)
     size = (max(columns * CELL_INCHES, 2.4), rows * (CELL_INCHES + 0.25) + 0.35)
     figure, axes = new_figure(rows, columns, figsize=size, squeeze=False)
     _draw_images(axes, images, labels, class_names)
+    if masks is not None:
+        _draw_masks(axes, masks)
     height, width = images.shape[1:3]
     which = f"the first {shown} of {len(images)}" if shown < len(images) else f"{shown}"
     plural = "s" if shown > 1 else ""
@@ -65,31 +73,72 @@ def show_batch(batch, class_names=None, title=None) -> Figure:
     return figure
 
 
-def images_and_labels(batch) -> tuple[np.ndarray, Sequence | None]:
-    """Take apart a batch, as `show_batch` takes it; without labels, None stands for them."""
-    images, labels = batch[:2] if isinstance(batch, (tuple, list)) else (batch, None)
-    images = np.asarray(images)
-    if images.ndim != 4 or len(images) == 0 or images.shape[-1] not in (1, 3):
+def images_labels_masks(batch) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Take apart a batch, as `show_batch` takes it; None stands for what it has not."""
+    x, y, *_ = (*batch, None) if isinstance(batch, (tuple, list)) else (batch, None)
+    inputs, targets = _arrays(x), _arrays(y)
+    for images in inputs:
+        if images.ndim == 4 and len(images) and images.shape[-1] in (1, 3, 4):
+            break
+    else:
+        received = " and ".join(dict.fromkeys(str(array.shape) for array in inputs))
         raise ValueError(
-            f"expected images of shape (images, height, width, 3); received shape {images.shape}"
+            "expected images of shape (images, height, width, 1, 3 or 4); received shape "
+            f"{received} (of more channels, pass three: images[..., :3])"
         )
-    return images, labels
+    shape = images.shape[:3]
+    labels = [array for dimensions in (1, 2) for array in targets if array.ndim == dimensions]
+    masks = [array.reshape(shape) for array in targets if _are_masks(array, shape)]
+    return images, labels[0] if labels else None, masks[0] if masks else None
+
+
+def _arrays(structure) -> list[np.ndarray]:
+    """Arrays in Keras's order. Keras is not asked: who measures memory imports this file."""
+    if isinstance(structure, dict):
+        structure = [structure[key] for key in sorted(structure)]
+    if isinstance(structure, (tuple, list)) and not all(map(np.isscalar, structure)):
+        return [array for part in structure for array in _arrays(part)]
+    return [np.asarray(structure)]
+
+
+def _are_masks(array: np.ndarray, shape: tuple[int, ...]) -> bool:
+    return array.shape in (shape, (*shape, 1)) and np.array_equal(array, np.rint(array))
+
+
+def displayed(images: np.ndarray) -> np.ndarray:
+    """Images of any type and range as matplotlib draws them: uint8, or values from 0 to 1."""
+    images = images[..., :3] if images.shape[-1] > 2 else np.repeat(images[..., :1], 3, axis=-1)
+    if images.dtype == np.uint8:
+        return images
+    images = images.astype(np.float32)
+    finite = np.isfinite(images)
+    low = np.min(images, where=finite, initial=0)
+    high = np.max(images, where=finite, initial=1)
+    if low < -0.5 or high > 1.5:  # a little beyond 0 to 1 is due to augmenting
+        images = (images - low) / (high - low)
+    return np.clip(images, 0, 1)
 
 
 def _draw_images(axes, images, labels, class_names) -> None:
     for axis in axes.flat:
         axis.set_axis_off()
+    images = displayed(images[: axes.size])
     for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        if image.dtype != np.uint8:
-            image = np.clip(image, 0, 1)
-        axis.imshow(image, cmap="gray", interpolation="nearest")
+        axis.imshow(image, interpolation="nearest")
         if labels is not None:
             axis.set_title(class_name(labels[number], class_names), fontsize=9, pad=3)
 
 
+def _draw_masks(axes, masks: np.ndarray) -> None:
+    for axis, mask in zip(axes.flat, masks.astype(int), strict=False):
+        colours = np.ma.masked_array((mask - 1) % len(MASK_COLOURS), mask == 0)
+        looks = {"cmap": ListedColormap(MASK_COLOURS), "vmin": 0, "vmax": len(MASK_COLOURS) - 1}
+        axis.imshow(colours, alpha=0.5, interpolation="nearest", **looks)
+
+
 def class_name(label, class_names) -> str:
     """Name of a label: a class number or a one-hot array; the number itself without names."""
-    number = int(np.argmax(label)) if np.ndim(label) else int(label)
+    number = int(np.argmax(label)) if np.size(label) > 1 else int(np.reshape(label, ()))
     return str(number) if class_names is None else class_names[number]
 
 

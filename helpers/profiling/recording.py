@@ -18,8 +18,8 @@ import keras
 import psutil
 
 from helpers.generators.my_generator import MY_Generator
-from helpers.images.batches import LoadedBatch
 from helpers.images.laps import BatchTimes
+from helpers.images.request import LoadedBatch
 
 
 class Made(NamedTuple):
@@ -112,7 +112,7 @@ class Recorder:
         """Keep what is known of a batch that was made, and may be taken; from any thread."""
         times, maker = loaded.times, (os.getpid(), threading.get_ident())
         seconds = 0.0, asked, time.perf_counter(), times.cpu
-        self._ahead[id(times)] = Made(-1, *seconds, len(loaded.images), *maker, times)
+        self._ahead[id(times)] = Made(-1, *seconds, len(loaded.positions), *maker, times)
 
     def take(self, loaded: LoadedBatch) -> None:
         """Note that a batch is taken; unless its making was not seen."""
@@ -178,12 +178,12 @@ def watched_class(sequence_class: type, recorder: Recorder) -> type:
         recorder.note_ahead(asked, loaded)
         return *about, loaded
 
-    def _note_files(self, request, loaded):  # of a batch that is taken
-        recorder.take(loaded)
-        sequence_class._note_files(self, request, loaded)
+    def _handed_out(self, made):  # of a batch that is taken
+        recorder.take(made[-1])
+        return sequence_class._handed_out(self, made)
 
     if issubclass(sequence_class, MY_Generator):
-        Watched._make, Watched._note_files = _make, _note_files
+        Watched._make, Watched._handed_out = _make, _handed_out
     else:
         Watched.__getitem__ = __getitem__
     Watched.__name__ = sequence_class.__name__

@@ -52,7 +52,8 @@ class Arrivals(keras.Model):
     def train_step(self, data):
         """Note the time and keep the batch."""
         self.arrived = time.perf_counter()
-        self.batch = data
+        # Not self.batch = data: Keras would put dicts into a class of its own.
+        object.__setattr__(self, "batch", data)
         return {"loss": 0.0}
 
 
@@ -78,10 +79,10 @@ class Stopwatch(keras.callbacks.Callback):
         if not self.first_arrival:
             self.first_arrival = self.model.arrived
         self.waited += self.model.arrived - self.idle_since
-        x, y = self.model.batch
-        self.images += len(x)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.model.batch)
+        self.images += len(keras.tree.flatten(x)[0])
         if self.trained is not None:
-            self.trained.train_on_batch(x, y)
+            self.trained.train_on_batch(x, y, sample_weight)
         self.model.batch = None  # its memory is free for the next one
         self.idle_since = time.perf_counter()
 
@@ -96,7 +97,7 @@ def time_epoch(sequence: keras.utils.PyDataset, model: keras.Model | None = None
     Parameters
     ----------
     sequence : keras.utils.PyDataset
-        Batches of (images, labels).
+        Batches as Keras takes them: x, (x, y) or (x, y, sample_weight), arrays or structures.
     model : keras.Model, optional
         A compiled model to train while the time is taken, which shows how long training
         waits. Without it nothing is trained and all the time is spent waiting: the rate is

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from helpers.generators.my_generator import MY_Generator
 from helpers.generators.textbook import CIFAR10Sequence
 from helpers.images.reading import read_image
-from helpers.plotting.plots import class_name, images_and_labels
+from helpers.plotting.plots import class_name, displayed, images_labels_masks
 from helpers.widgets.playground import Playground, slider, with_buttons
 
 MOST_PAIRS = 8
@@ -26,7 +26,7 @@ class Pair(NamedTuple):
         Its label, or None.
     file : numpy.ndarray or None
         The file's own picture, uint8 of shape (height, width, 3); None if it is not known
-        which file it is.
+        which file it is, or a function of your own reads it.
     image : numpy.ndarray
         What the model gets.
     """
@@ -68,14 +68,19 @@ def batch_pairs(
     """
     if _makes_batches_as(MY_Generator, generator):
         samples = itertools.islice(generator.preview(epoch, index), most)
+        recipe = generator.recipe
         pairs = [
-            Pair(label, read_image(name, generator.max_pixels), image)
+            Pair(
+                label=None if label is None else _class_of(image, label),
+                file=None if recipe.read else read_image(name, recipe.max_pixels),
+                image=image,
+            )
             for name, image, label in samples
         ]
         if not pairs:
             raise ValueError(f"no file of batch {index} can be read")
         return pairs
-    images, labels = images_and_labels(generator[index])
+    images, labels, _ = images_labels_masks(generator[index])
     shown = range(min(most, len(images)))
     files: list[np.ndarray | None] = [None for _ in shown]
     if _makes_batches_as(CIFAR10Sequence, generator):
@@ -85,6 +90,14 @@ def batch_pairs(
         Pair(None if labels is None else labels[number], files[number], images[number])
         for number in shown
     ]
+
+
+def _class_of(image: np.ndarray, label):
+    """Choose what to write above an image, of all that belongs to it."""
+    sample = displayed(image), label
+    batch = keras.tree.map_structure(lambda part: np.expand_dims(part, 0), sample)
+    _, labels, _ = images_labels_masks(batch)
+    return None if labels is None else labels[0]
 
 
 def _makes_batches_as(kind: type[keras.utils.PyDataset], generator) -> bool:
@@ -124,9 +137,8 @@ def plot_pairs(pairs: Sequence[Pair], class_names: Sequence[str] | None = None) 
             column[0].set_title(class_name(pair.label, class_names), fontsize=10, pad=4)
         images = [image for image in (pair.file, pair.image) if image is not None]
         for axis, image in zip(column, images, strict=True):
-            shown = image if image.dtype == np.uint8 else np.clip(image, 0, 1)
             # Few pixels are shown as they are; many are averaged, or the picture would jag.
-            axis.imshow(shown, cmap="gray", interpolation="auto")
+            axis.imshow(displayed(image), interpolation="auto")
             axis.set_xlabel(f"{image.shape[0]}×{image.shape[1]}", fontsize=8, labelpad=2)
     return figure
 
@@ -142,7 +154,7 @@ def browse_batches(
     Parameters
     ----------
     generator : keras.utils.PyDataset
-        Batches of (images, labels). Of a `MY_Generator` or a `CIFAR10Sequence` the first 8
+        Batches as `show_batch` takes them. Of a `MY_Generator` or a `CIFAR10Sequence` the first 8
         samples of a batch are shown beside their files, of any other sequence alone.
     class_names : sequence of str, optional
         Names to write instead of class numbers.

@@ -19,8 +19,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from helpers.images.batches import BatchRequest, aligned_empty, load_batch
+from helpers.images.arrays import empty_arrays
+from helpers.images.batches import load_batch
 from helpers.images.reading import read_image
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.images.resizing import resize_image
 
 SIZE = (200, 200)
@@ -65,7 +68,7 @@ class Pictures:
 def requests(filenames, batch_size):
     """Cut a list of files into batches."""
     starts = range(0, len(filenames), batch_size)
-    return [BatchRequest(filenames[start : start + batch_size], SIZE) for start in starts]
+    return [BatchRequest(filenames[start : start + batch_size], Recipe(SIZE)) for start in starts]
 
 
 def measure_limit(filenames, processes, *batch_size_and_in_turn):
@@ -81,10 +84,10 @@ def pieces_of_work(filenames, batch_size=None, in_turn=1):
     if batch_size is None:
         return [partial(decode, filename) for filename in filenames]
     batches = requests(filenames, batch_size)
-    memories = cycle([aligned_empty(batches[0].shape, "float32") for _ in range(in_turn)])
+    layout = batches[0].layout
+    memories = cycle([empty_arrays(layout, len(batches[0].filenames)) for _ in range(in_turn)])
     return [
-        partial(load_batch, batch, images[: len(batch.filenames)])
-        for batch, images in zip(batches, memories, strict=False)
+        partial(load_batch, batch, arrays) for batch, arrays in zip(batches, memories, strict=False)
     ]
 
 

@@ -44,7 +44,7 @@ from speed import (
 )
 
 import helpers
-from helpers.datasets.folders import JPEG_ENDINGS
+from helpers.datasets.listing import JPEG_ENDINGS
 
 # Keras is imported in functions only: Grain's processes import this file again when they start.
 

@@ -20,7 +20,9 @@ import psutil
 from tqdm import tqdm
 
 from helpers import load_sample
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.batches import load_batch
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.loading.pool import Pool
 
 
@@ -60,7 +62,7 @@ def nap(image, rng):
 
 def measure(way, workers, filename):
     """Seconds until all processes were at work, and their memory in MB."""
-    request = BatchRequest([filename], (8, 8), augment=nap, seeds=[(0,)])
+    request = BatchRequest([filename], Recipe((8, 8)), augment=nap, seeds=[(0,)])
     before = set(psutil.Process().children(recursive=True))  # a fork server stays for good
     start = time.perf_counter()
     answer, end = way(workers, request)

@@ -82,11 +82,14 @@ def measure(files, repeats):
 
 def stopwatch_share(files):
     """Percent of the time for a batch that its own stopwatch takes."""
-    from helpers.images.batches import BatchRequest, aligned_empty, load_batch
+    from helpers.images.arrays import empty_arrays
+    from helpers.images.batches import load_batch
     from helpers.images.laps import Laps
+    from helpers.images.recipe import Recipe
+    from helpers.images.request import BatchRequest
 
-    request = BatchRequest(files.filenames[:32], (200, 200))
-    memory = aligned_empty(request.shape, request.dtype)
+    request = BatchRequest(files.filenames[:32], Recipe((200, 200)))
+    memory = empty_arrays(request.layout, 32)
 
     def time_batch():
         start = time.perf_counter()

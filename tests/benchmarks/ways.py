@@ -14,7 +14,8 @@ from absl import flags
 from decoding import SIZE, Pictures, load_here, requests
 
 from helpers import CIFAR10Sequence, MY_Generator
-from helpers.images.batches import aligned_empty, load_batch
+from helpers.images.arrays import empty_block
+from helpers.images.batches import load_batch
 
 
 def installed(package):
@@ -160,7 +161,7 @@ class Constant(keras.utils.PyDataset):
 
 def constant(files, batch_size, batches, aligned=True):
     """Give a batch in memory, at an address that TensorFlow takes without a copy, or not."""
-    memory = aligned_empty((batch_size * SIZE[0] * SIZE[1] * 3 + 4,), "float32")
+    memory = empty_block(4 * (batch_size * SIZE[0] * SIZE[1] * 3 + 4)).view("float32")
     images = (memory[:-4] if aligned else memory[4:]).reshape(batch_size, *SIZE, 3)
-    load_batch(requests(files.filenames, batch_size)[0], images)
+    load_batch(requests(files.filenames, batch_size)[0], [images])
     return contextlib.nullcontext(Constant(images, files.labels[:batch_size], batches))

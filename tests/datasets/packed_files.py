@@ -7,7 +7,9 @@ import pytest
 from helpers import ImageFiles, read_image
 from helpers.datasets import packing
 from helpers.datasets.packing import pack
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.batches import load_batch
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 
 CONTENTS = {
     "pixels": {},
@@ -31,7 +33,7 @@ def expected_picture(filename, contents="pixels", max_size=None):
     if scale == 1 and str(filename).endswith("jpg"):
         return image
     size = round(scale * height), round(scale * width)
-    before = load_batch(BatchRequest([filename], size, "uint8")).images[0]
+    before = load_batch(BatchRequest([filename], Recipe(size, "uint8"))).images[0]
     return encoded_and_decoded(before, 90)
 
 

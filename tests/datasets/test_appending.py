@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from packed_files import CONTENTS, assert_same_pictures, files_in, leave_unfinished, three_classes
 
 from helpers.datasets import appending
-from helpers.datasets.folders import ImageFiles
+from helpers.datasets.image_files import ImageFiles
 from helpers.datasets.packing import pack
 from helpers.images.pack_layout import FILE_WITH
 

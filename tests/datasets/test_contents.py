@@ -7,9 +7,11 @@ from packed_files import encoded_and_decoded
 from PIL import Image
 
 from helpers import ImageFiles, pack, read_image
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.batches import load_batch
 from helpers.images.pack_layout import FILES
 from helpers.images.reading import ImageError
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 
 ORIENTATION = 0x0112  # in Exif
 
@@ -43,7 +45,7 @@ def turned(orientation):
 
 def before_encoding(file, size, **options):
     """The pixels that are encoded."""
-    return load_batch(BatchRequest([file], size, "uint8", **options)).images[0]
+    return load_batch(BatchRequest([file], Recipe(size, "uint8", **options))).images[0]
 
 
 # ---- arguments -----------------------------------------------------------------------------------
@@ -62,6 +64,8 @@ TWO, FOUR = (2, 2), (4, 4)
         ({"quality": 80}, "contents='pixels' does not go with quality=80"),
         ({"max_size": TWO}, "contents='pixels' does not go with max_size"),
         ({"draft": True}, "draft=True needs image_size"),
+        ({"interpolation": "area"}, "interpolation='area' needs image_size"),
+        ({"contents": "jpeg", "max_size": (9, 9), "pad_to_aspect_ratio": True}, "needs image_size"),
         ({"contents": "jpeg"}, "one of the two; received image_size=None and max_size=None"),
         (
             {"contents": "jpeg", "image_size": TWO, "max_size": FOUR},
@@ -89,12 +93,21 @@ def test_arguments_of_a_wrong_type(pictures, tmp_path, options):
 # ---- pixels --------------------------------------------------------------------------------------
 
 
-def test_a_draft_of_pixels_is_that_of_the_generator(tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"draft": True},
+        {"crop_to_aspect_ratio": True, "interpolation": "area"},
+        {"pad_to_aspect_ratio": True},
+    ],
+    ids=str,
+)
+def test_pixels_are_resized_as_by_the_generator(tmp_path, options):
     (tmp_path / "a.jpg").write_bytes(photograph(160, 120))
     file = str(tmp_path / "a.jpg")
-    packed = pack(ImageFiles([file], [0], ("a",)), tmp_path / "x.pack", (20, 20), draft=True)
+    packed = pack(ImageFiles([file], [0], ("a",)), tmp_path / "x.pack", (20, 20), **options)
     image = read_image(packed.filenames[0])
-    assert image.tobytes() == before_encoding(file, (20, 20), draft=True).tobytes()
+    assert image.tobytes() == before_encoding(file, (20, 20), **options).tobytes()
     assert image.tobytes() != before_encoding(file, (20, 20)).tobytes()
 
 

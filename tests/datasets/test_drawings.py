@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from helpers.datasets.drawings import CLASS_NAMES, draw_picture
+from helpers.datasets import drawings
+from helpers.datasets.drawings import CLASS_NAMES, draw_picture, draw_with_mask
 
 
 def draw_many(class_name, count, seed=(0,)):
@@ -93,3 +94,22 @@ def test_a_small_cnn_learns_the_classes_and_a_linear_model_does_not():
     linear_accuracy = accuracy_after_training([], train, test)
     assert cnn_accuracy >= 0.85
     assert linear_accuracy <= cnn_accuracy - 0.2
+
+
+@pytest.mark.parametrize("class_name", CLASS_NAMES)
+def test_a_mask_is_where_the_object_was_painted(monkeypatch, class_name):
+    rng = np.random.default_rng
+    picture, mask = draw_with_mask(class_name, rng(3), size=40)
+    np.testing.assert_array_equal(picture, draw_picture(class_name, rng(3), size=40))
+    choose = drawings._choose_colours
+
+    def all_in_one(*arguments):
+        return dict.fromkeys(choose(*arguments), (-10_000, -10_000, -10_000))
+
+    monkeypatch.setattr(drawings, "_choose_colours", all_in_one)
+    monkeypatch.setattr(drawings, "_photograph", lambda picture, rng: picture)
+    painted, _ = draw_with_mask(class_name, rng(3), size=40)
+    covered = painted.max(axis=2) < -5000  # more than 4 of the 9 parts of a pixel
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, covered)
+    assert 0.05 < mask.mean() < 0.8

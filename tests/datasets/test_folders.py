@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.datasets import folders
+from helpers.datasets.image_files import ImageFiles
+from helpers.datasets.listing import IGNORED_NAMES, IMAGE_ENDINGS
 
 
 def make_files(folder, *names):
@@ -23,7 +25,7 @@ def make_files(folder, *names):
 def test_load_folder(tmp_path):
     make_files(tmp_path, "dog/b.jpg", "cat/2.png", "dog/a.jpg", "cat/10.png", "cat/1.png")
     files = folders.load_folder(tmp_path)
-    assert isinstance(files, folders.ImageFiles)
+    assert isinstance(files, ImageFiles)
     names = ["cat/1.png", "cat/10.png", "cat/2.png", "dog/a.jpg", "dog/b.jpg"]
     assert files.filenames == [os.path.join(tmp_path, *name.split("/")) for name in names]  # noqa: PTH118
     assert all(type(name) is str for name in files.filenames)
@@ -42,17 +44,22 @@ def test_load_folder_keeps_the_path_as_given(tmp_path, monkeypatch, path):
 
 def test_load_folder_reads_every_ending_in_any_case(tmp_path):
     endings = ["jpg", "jpeg", "jpe", "jfif", "png", "bmp", "dib", "webp", "tif", "tiff", "gif"]
+    endings += ["avif", "heic", "heif"]
+    assert set(IMAGE_ENDINGS) == {f".{ending}" for ending in endings}
     names = [f"cat/1.{e}" for e in endings] + [f"dog/1.{e.upper()}" for e in endings]
     make_files(tmp_path, *names, "dog/2.Jpg")
-    assert len(folders.load_folder(tmp_path).filenames) == 23
+    assert len(folders.load_folder(tmp_path).filenames) == 29
 
 
-def test_load_folder_ignores_hidden_files_and_those_of_windows_and_macos(tmp_path):
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("recursive", [False, True])
+def test_load_folder_ignores_hidden_files_and_those_that_systems_make(tmp_path, recursive):
     make_files(tmp_path, "cat/1.png", "dog/1.png", ".cache/1.png", ".DS_Store", "desktop.ini")
     make_files(tmp_path, "cat/.2.png", "cat/Thumbs.db", "dog/.ipynb_checkpoints/1.png")
     make_files(tmp_path, "__MACOSX/cat/._1.png", "cat/__MACOSX/._2.png")
+    make_files(tmp_path, "@eaDir/1.png", "cat/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg")
     make_files(tmp_path, "labels.csv", "README.md")  # beside the class folders: no pictures
-    files = folders.load_folder(tmp_path)
+    files = folders.load_folder(tmp_path, recursive=recursive)
     assert [Path(name).name for name in files.filenames] == ["1.png", "1.png"]
     assert files.class_names == ("cat", "dog")
 
@@ -62,7 +69,7 @@ names_of_any_script = st.text(
     st.characters(categories=("L", "M", "N", "P", "S", "Zs"), exclude_characters='/\\:*?"<>|'),
     min_size=1,
     max_size=20,
-).filter(lambda name: name.strip(" .") == name and name.lower() not in folders.IGNORED_NAMES)
+).filter(lambda name: name.strip(" .") == name and name.lower() not in IGNORED_NAMES)
 
 
 @settings(max_examples=50, deadline=None)
@@ -121,19 +128,9 @@ def complaint(path, **options):
     ("names", "messages"),
     [
         (["notes.txt"], ["<class name>", "- 0 class folders", "train.class_names)"]),
-        (
-            ["cat/1.jpg", "dog/1.jpg", "1.jpg", "x.PNG"],
-            ["- 2 images outside", ": '1.jpg', 'x.PNG'"],
-        ),
         (["cat/1.jpg"], ["- 1 class folders", "takes two", "train.class_names", ": 'cat'"]),
         (["cat/1.jpg", "dog/.hidden"], ["- 1 empty class folders", "train.class_names", ": 'dog'"]),
-        (
-            ["cat/1.jpg", *(f"dog/{i}.txt" for i in range(5)), "dog/5.jpg"],
-            ["- 5 files", ".jfif", ": 'dog/0.txt', 'dog/1.txt', 'dog/2.txt', …"],
-        ),
-        (["a/1.jpg", "b/1.jpg", "b/1", "b/2", "b/3"], ["- 3 files", ": 'b/1', 'b/2', 'b/3'"]),
-        (["cat/1.jpg", "dog/1.jpg", "dog/2.heic"], ["- 1 files that are no images", "2.heic'"]),
-        (["cat/1.jpg", "dog/1.jpg", "dog/thumbs/2.jpg"], ["- 1 folders inside", ": 'dog/thumbs'"]),
+        (["a/1.jpg", "b/c/2.jpg"], ["- 1 class folders that hold f", "recursive=True", ": 'b'"]),
         (["cat/1.jpg", "dog/1.jpg", "dog/link"], ["- 1 links that lead nowhere", ": 'dog/link'"]),
         (["cat/1.jpg", "dog/1.jpg", "link"], ["- 1 links that lead nowhere", ": 'link'"]),
     ],
@@ -152,10 +149,11 @@ def test_load_folder_says_all_that_is_wrong_at_once(tmp_path):
     make_tree(
         tmp_path, "1.jpg", "cat/1.jpg", "cat/old/2.jpg", "cat/1.xml", "cat/2.jpg.link", "dog/"
     )
+    make_files(tmp_path, "owl/young/1.jpg")
     told = complaint(tmp_path)
-    for name in ("'1.jpg'", "'cat/old'", "'cat/1.xml'", "'cat/2.jpg.link'", "'dog'"):
+    for name in ("'1.jpg'", "'cat/old'", "'cat/1.xml'", "'cat/2.jpg.link'", "'dog'", "'owl'"):
         assert told.count(f": {name}") == 1
-    assert told.count("\n- ") == 5
+    assert told.count("\n- ") == 6
 
 
 def test_load_folder_follows_links_but_no_circle(tmp_path):
@@ -192,7 +190,7 @@ def test_load_folder_names_folders_that_may_not_be_listed(tmp_path, monkeypatch)
         ([f"{i}/{name}/1.jpg" for i in range(5) for name in "ab"], ["0", "1", "2"]),
         (["bmp/cat/1.bmp", "bmp/dog/1.raw", "png/cat/1.png", "png/cat/old/1.png"], []),
         (["photos/cat/1.png", "photos/dog/"], []),
-        (["cat/1.jpg", "dog/1.jpg", "dog/a/1.jpg", "dog/b/1.jpg"], []),
+        (["cat/1.jpg", "dog/a/1.jpg", "dog/b/1.jpg"], ["dog"]),
         (["photos/train/cat/1.jpg", "photos/train/dog/1.jpg", "photos/val/cat/1.jpg"], []),
     ],
 )
@@ -221,6 +219,79 @@ def test_load_folder_looks_into_a_few_folders_only_before_it_suggests_some(tmp_p
     monkeypatch.setattr(os, "scandir", counting_scandir)
     complaint(tmp_path)
     assert len(listed) == 1 + 52 + 2 * folders.MOST_TRIED
+
+
+# ---- what is left out ----------------------------------------------------------------------------
+
+MESS = [
+    *("labels.csv", "x.PNG", ".hidden/1.jpg", "@eaDir/1.jpg"),
+    *("cat/1.jpg", "cat/old/2.jpg", "cat/old/older/3.jpg", "cat/old/notes.txt"),
+    *("dog/1.jpg", *(f"dog/{number}.txt" for number in range(5))),
+]
+
+
+def names_in(files, folder):
+    return [Path(name).relative_to(folder).as_posix() for name in files.filenames]
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "told"),
+    [
+        (
+            {},
+            ["cat/1.jpg", "dog/1.jpg"],
+            [
+                r"- 1 images beside the class folders: 'x.PNG'",
+                r"- 5 files that are no .*: 'dog/0.txt', 'dog/1.txt', 'dog/2.txt', …",
+                r"- 1 folders inside \(recursive=True .*: 'cat/old'",
+            ],
+        ),
+        (
+            {"recursive": True},
+            ["cat/1.jpg", "cat/old/2.jpg", "cat/old/older/3.jpg", "dog/1.jpg"],
+            [r"- 1 images beside .*", r"- 6 files that are no .*: 'cat/old/notes.txt', .*"],
+        ),
+        (
+            {"labels": None},
+            ["x.PNG"],
+            [r"- 1 files that are no .*: 'labels.csv'", r"- 2 folders inside .*: 'cat', 'dog'"],
+        ),
+        (
+            {"labels": None, "recursive": True},
+            ["cat/1.jpg", "cat/old/2.jpg", "cat/old/older/3.jpg", "dog/1.jpg", "x.PNG"],
+            [r"- 7 files that are no .*"],
+        ),
+    ],
+)
+def test_load_folder_warns_once_of_what_it_leaves_out(tmp_path, options, names, told):
+    make_files(tmp_path, *MESS)
+    with pytest.warns(UserWarning) as caught:
+        files = folders.load_folder(tmp_path, **options)
+    assert names_in(files, tmp_path) == names
+    [warning] = caught
+    assert warning.filename == __file__
+    first, *lines = str(warning.message).replace("\\\\", "/").splitlines()
+    assert first.endswith(": left out are")
+    assert len(lines) == len(told) and all(map(re.fullmatch, told, lines))
+    if "labels" in options:
+        assert files.labels is None and files.class_names == ()
+    else:
+        assert files.labels.tolist() == [name.startswith("dog") for name in names]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"labels": None}, ValueError, "- 0 images (put in at least one; recursive=True"),
+        ({"labels": [0, 1]}, ValueError, "'inferred' or None; received [0, 1]. For a label of"),
+        ({"labels": None, "class_names": ["a", "b"]}, ValueError, "no use with labels=None"),
+        ({"recursive": "yes"}, TypeError, "recursive must be True or False; received 'yes'"),
+    ],
+)
+def test_load_folder_refuses_other_labels_and_no_images(tmp_path, options, error, words):
+    make_files(tmp_path, "a/1.jpg", "b/1.jpg")
+    with pytest.raises(error, match=re.escape(words)):
+        folders.load_folder(tmp_path, **options)
 
 
 # ---- class_names ---------------------------------------------------------------------------------

@@ -15,12 +15,14 @@ from packed_files import CONTENTS, assert_same_pictures, files_in, three_classes
 import helpers
 from helpers import MY_Generator, read_image
 from helpers.datasets import packed
-from helpers.datasets.folders import ImageFiles
+from helpers.datasets.image_files import ImageFiles
 from helpers.datasets.packed import load_pack, verify_pack
 from helpers.datasets.packing import pack
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.batches import load_batch
 from helpers.images.pack_layout import PLACES
 from helpers.images.packs import PackedNames, PackError
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 
 
 @pytest.fixture
@@ -185,8 +187,10 @@ def test_a_draft_of_a_file_in_a_pack_is_that_of_the_file(
 ):
     names = load_pack(whole_pack).filenames
     names = list(names) if as_list else names
-    request = BatchRequest(same_files.filenames, (2, 2), draft=True)
-    expected, whole = load_batch(request).images, load_batch(request._replace(draft=False)).images
+    expected, whole = (
+        load_batch(BatchRequest(same_files.filenames, Recipe((2, 2), draft=draft))).images
+        for draft in (True, False)
+    )
     with MY_Generator(names, np.zeros(70), 70, image_size=(2, 2), draft=True, **how) as generator:
         images, _ = generator.batch(0, 0)
     assert whole.tobytes() != expected.tobytes()
@@ -215,7 +219,7 @@ def test_everything_else_that_takes_files_takes_a_pack(same_files, whole_pack):
         np.testing.assert_array_equal(some.labels, same.labels)
     generator = MY_Generator(packed.filenames, packed.labels, 32, image_size=(10, 10))
     assert helpers.check_sequence(generator)
-    expected = load_batch(BatchRequest(same_files.filenames[:3], (10, 10))).images
+    expected = load_batch(BatchRequest(same_files.filenames[:3], Recipe((10, 10)))).images
     shown = [image for (_, image, _), _ in zip(generator.preview(0, 0), range(3), strict=False)]
     np.testing.assert_array_equal(shown, expected)
     helpers.show_batch(generator[0], class_names=packed.class_names)
@@ -237,7 +241,7 @@ def test_a_request_from_a_million_names_is_small(place):
     rows["number"] = np.arange(len(rows))
     names = PackedNames("a.pack", rows)
     generator = MY_Generator(names, np.zeros(len(rows)), 32, shuffle=True)
-    request = generator._request(0, 5, generator.samples(0, 5))
+    request = generator._request(0, 5)
     assert isinstance(request.filenames, PackedNames)
     assert len(pickle.dumps(request)) < 32 * place.itemsize + 700
     copy = pickle.loads(pickle.dumps(request))

@@ -22,7 +22,7 @@ from packed_files import (
 import helpers
 from helpers import MY_Generator, read_image
 from helpers.datasets import appending
-from helpers.datasets.folders import ImageFiles
+from helpers.datasets.image_files import ImageFiles
 from helpers.datasets.packed import load_pack
 from helpers.datasets.packing import pack
 from helpers.images.packs import PackedNames, PackError
@@ -163,7 +163,7 @@ def test_a_picture_of_more_pixels_than_allowed_is_refused(files, tmp_path, optio
 # ---- what can be wrong ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("labels", [np.eye(70), np.linspace(0, 1, 70)])
+@pytest.mark.parametrize("labels", [np.eye(70), np.linspace(0, 1, 70), None])
 def test_labels_that_are_not_one_integer_each_are_refused(files, tmp_path, labels):
     with pytest.raises(ValueError, match="one integer as the label of each file; received"):
         pack(files._replace(labels=labels), tmp_path / "x.pack")

@@ -11,7 +11,9 @@ from packed_files import encoded_and_decoded
 
 from helpers import ImageFiles, pack
 from helpers.datasets.recoding import fitting
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.batches import load_batch
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 
 sizes = st.tuples(st.integers(1, 70_000), st.integers(1, 70_000))
 
@@ -57,7 +59,7 @@ def test_what_was_lost_is_measured_printed_and_kept(files, tmp_path, capsys, qua
     for name, height, width in zip(
         files.filenames[:5], np.rint(scales * heights), np.rint(scales * widths), strict=True
     ):
-        request = BatchRequest([name], (int(height), int(width)), "uint8")
+        request = BatchRequest([name], Recipe((int(height), int(width)), "uint8"))
         expected.append(lost_by(load_batch(request).images[0], quality))
     index = np.load(tmp_path / "x.pack" / "index.npy")
     np.testing.assert_allclose(index["lost"], [*expected, 0], rtol=1e-6)

@@ -8,7 +8,7 @@ from conftest import child
 from skimage.io import imread
 
 from helpers.datasets import sample
-from helpers.datasets.drawings import CLASS_NAMES, draw_picture
+from helpers.datasets.drawings import CLASS_NAMES, draw_picture, draw_with_mask
 
 # ---- load_sample ---------------------------------------------------------------------------------
 
@@ -40,6 +40,18 @@ def test_load_sample_has_the_drawings_of_its_seeds(tmp_path, small_sample):
         for name, label in zip(files.filenames, files.labels, strict=True):
             rng = np.random.default_rng([split_number, label, int(Path(name).stem)])
             np.testing.assert_array_equal(imread(name), draw_picture(CLASS_NAMES[label], rng))
+
+
+def test_masks_are_those_of_the_drawings(tmp_path, small_sample):
+    pairs = zip(sample.load_sample(tmp_path), sample.load_sample_masks(tmp_path), strict=True)
+    for split_number, (pictures, masks) in enumerate(pairs):
+        for picture, mask, label in zip(
+            pictures.filenames, masks.filenames, pictures.labels, strict=True
+        ):
+            rng = np.random.default_rng([split_number, label, int(Path(picture).stem)])
+            drawn = draw_with_mask(CLASS_NAMES[label], rng)
+            for file, expected in zip((picture, mask), drawn, strict=True):
+                np.testing.assert_array_equal(imread(file), expected)
 
 
 def test_load_sample_draws_once(tmp_path, small_sample, capfd):

@@ -1,11 +1,9 @@
 """How batches are asked for, through Keras and by hand; on each backend (see test_backends)."""
 
 import contextlib
-import copy
 import gc
 import itertools
 import os
-import pickle
 import random
 import shutil
 import signal
@@ -20,10 +18,24 @@ import keras
 import numpy as np
 import psutil
 import pytest
-from conftest import shift, wait_until
+from conftest import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from noting import SIZE, Generator, NewEpochs, Recorder, fit, note, numbers_of, recorder
+from noting import (
+    PROCESSES,
+    SIZE,
+    Generator,
+    NewEpochs,
+    Recorder,
+    child_processes,
+    epochs_of,
+    fit,
+    looped,
+    make,
+    note,
+    numbers_of,
+    recorder,
+)
 
 from helpers import fit_generator
 from helpers.generators.passes import HELD_BY_TENSORFLOW
@@ -31,27 +43,8 @@ from helpers.loading import read_ahead
 
 pytestmark = [pytest.mark.backends, pytest.mark.timeout(200, method="thread")]
 
-PROCESSES = {"workers": 2, "use_multiprocessing": True}
 WAYS = [{"workers": 0}, {}, {"workers": 3}, PROCESSES]
 AHEAD = [{}, {"workers": 3}, PROCESSES]
-
-
-def make(pictures, count=70, batch_size=7, **options):
-    options = {"shuffle": True, "augment": shift, "seed": 3, **options}
-    return Generator(pictures[:count], range(count), batch_size, **options)
-
-
-def epochs_of(generator, epochs):
-    """What whole epochs hold, made one after the other, without workers."""
-    with copy.copy(generator) as alone:
-        alone.close()
-        indices = range(alone.batches_per_epoch)
-        return [[note(*alone.batch(epoch, index)) for index in indices] for epoch in epochs]
-
-
-def looped(generator):
-    """An epoch, by a loop of one's own."""
-    return [note(*batch) for batch in generator]
 
 
 class Guesses:
@@ -171,11 +164,22 @@ def draw_as_of_old(image, rng):
     return image
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3])
-def test_an_augment_that_draws_from_random_itself_does_not_disturb_the_order(pictures, workers):
-    """While a thread augments, `random` has the state of its sample, see `augmented`."""
+def draw_for_a_batch(images, labels, rng):
+    return draw_as_of_old(images, rng), labels
+
+
+OF_OLD = {"augment": draw_as_of_old}, {"augment": None, "augment_batch": draw_for_a_batch}
+
+
+@pytest.mark.parametrize(
+    ("workers", "augments"), [(0, OF_OLD[0]), (1, OF_OLD[0]), (3, OF_OLD[0]), (3, OF_OLD[1])]
+)
+def test_an_augment_that_draws_from_random_itself_does_not_disturb_the_order(
+    pictures, workers, augments
+):
+    """While a thread augments, `random` has the state of its sample, see `SharedNumbers`."""
     orders = []
-    with make(pictures, batch_size=2, augment=draw_as_of_old, workers=workers) as generator:
+    with make(pictures, batch_size=2, workers=workers, **augments) as generator:
         guesses = Guesses(generator)
         for _ in range(2):
             random.seed(5)
@@ -260,12 +264,12 @@ class Alive:
         self._empty = generator._memory.empty
         generator._memory.empty = self._counted
 
-    def _counted(self, count):
+    def _counted(self):
         with self._lock:
             self.now += 1
             self.most = max(self.most, self.now)
-        batch = self._empty(count)
-        weakref.finalize(batch.base, self._gone)
+        batch = self._empty()
+        weakref.finalize(batch, self._gone)
         return batch
 
     def _gone(self):
@@ -389,10 +393,6 @@ def short_rest(monkeypatch):
     monkeypatch.setattr(read_ahead, "IDLE_SECONDS", 0.4)
 
 
-def processes():
-    return set(psutil.Process().children(recursive=True))
-
-
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_workers_stay_during_a_long_validation_and_go_after_fit(pictures, short_rest, shuffle):
     seen = []
@@ -400,12 +400,12 @@ def test_workers_stay_during_a_long_validation_and_go_after_fit(pictures, short_
     class Wait(keras.callbacks.Callback):
         def on_test_begin(self, logs=None):
             time.sleep(1.2)
-            seen.append(processes())
+            seen.append(child_processes())
 
     with make(pictures, **PROCESSES) as generator:
         fit(generator, 2, shuffle, [Wait()], validation_data=make(pictures, 14))
         assert len(seen[0]) == 3 and seen[0] == seen[1]  # two, and the one that starts them
-        assert wait_until(lambda: not processes())
+        assert wait_until(lambda: not child_processes())
 
 
 def test_workers_stay_in_a_slow_loop_and_go_after_it(pictures, short_rest):
@@ -414,11 +414,11 @@ def test_workers_stay_in_a_slow_loop_and_go_after_it(pictures, short_rest):
         for number, _ in enumerate(generator):
             if number in (0, 1):
                 time.sleep(1.2)
-                seen.append(processes())
+                seen.append(child_processes())
             if number == 5:
                 break
         assert len(seen[0]) == 3 and seen[0] == seen[1]
-        assert wait_until(lambda: not processes())
+        assert wait_until(lambda: not child_processes())
 
 
 def test_workers_go_after_a_fit_whose_error_is_kept(pictures, short_rest):
@@ -426,8 +426,8 @@ def test_workers_go_after_a_fit_whose_error_is_kept(pictures, short_rest):
         callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: fail(None))
         with pytest.raises(InterruptedError) as kept:
             recorder.fit(generator, verbose=0, callbacks=[NewEpochs(), callback])
-        assert processes()
-        assert wait_until(lambda: not processes())
+        assert child_processes()
+        assert wait_until(lambda: not child_processes())
         assert kept.traceback
 
 
@@ -516,14 +516,6 @@ def test_a_loop_after_a_resume_has_the_rest_and_then_whole_epochs(pictures):
         generator.start_at(1, 4)
         assert looped(generator) == expected[1][4:]
         assert looped(generator) == expected[2]
-
-
-def test_a_loop_warns_of_files_that_were_left_out(pictures, broken_file):
-    names = [*pictures[:9], broken_file]
-    generator = Generator(names, range(10), 5, on_error="skip", workers=2)
-    for _ in range(2):
-        with pytest.warns(UserWarning, match=r"1 of 10 files .* left out of epoch"):
-            assert sum(len(labels) for _, labels in generator) == 9
 
 
 def test_two_loops_in_threads_each_have_all_batches(pictures):
@@ -643,37 +635,6 @@ def test_fit_in_parts_is_one_fit(pictures, way):
         assert fit(generator, 1) == whole[3:]
 
 
-COPIES = {
-    "copy": copy.copy,
-    "deepcopy": copy.deepcopy,
-    "pickle": lambda generator: pickle.loads(pickle.dumps(generator)),
-}
-
-
-@pytest.mark.parametrize("make_copy", COPIES.values(), ids=COPIES)
-def test_a_copy_goes_on_from_the_same_epoch_with_workers_of_its_own(pictures, make_copy):
-    with make(pictures, drop_last=True, batch_size=8, **PROCESSES) as generator:
-        expected = epochs_of(generator, range(3))
-        assert fit(generator) == expected[:1]
-        batches = iter(generator)
-        next(batches)
-        before = processes()
-        with make_copy(generator) as duplicate:
-            assert processes() == before
-            assert (duplicate.epoch, len(duplicate)) == (1, 8)
-            assert fit(duplicate, 2) == expected[1:]
-            assert len(processes()) == 2 * len(before)
-        assert generator.epoch == 1
-        assert [note(*batch) for batch in batches] == expected[1][1:]
-
-
-@pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy])
-def test_a_copy_shares_the_executor(pictures, make_copy):
-    with ThreadPoolExecutor(2) as executor:
-        generator = make(pictures, executor=executor, workers=2)
-        assert looped(make_copy(generator)) == looped(generator)
-
-
 # ---- drop_last ----------------------------------------------------------------------------------
 
 
@@ -736,7 +697,7 @@ def test_nothing_is_warned_about(pictures):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_killed_workers_cost_nothing(pictures):
     def kill_one(batch, logs):
-        workers = [one for one in processes() if "server" not in one.cmdline()]
+        workers = [one for one in child_processes() if "server" not in one.cmdline()]
         if batch % 3 == 1 and workers:
             os.kill(random.choice(workers).pid, signal.SIGKILL)
 

@@ -1,15 +1,11 @@
+import contextlib
 import copy
-import gc
+import multiprocessing
 import os
 import pickle
 import random
 import re
-import signal
-import socket
-import subprocess
-import sys
-import warnings
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -17,41 +13,49 @@ import cv2
 import keras
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 import skimage.data
 import tensorflow as tf
-from conftest import is_alive, wait_until
+from augments import flip_and_brighten, mix_up
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from noting import (
+    PROCESSES,
     SIZE,
+    WAYS,
     Generator,
     NewEpochs,
     Recorder,
+    checksums_of,
+    contents,
     fit,
     labels_of,
     note,
     numbers_of,
     recorder,
     samples_of,
+    write_masks,
 )
 from skimage.io import imread
 from skimage.transform import resize
 
-from helpers import ImageError, MY_Generator, read_image, resize_image
+from helpers import (
+    ImageError,
+    ImageFiles,
+    Masks,
+    MY_Generator,
+    balanced_order,
+    load_pack,
+    pack,
+    read_image,
+    resize_image,
+)
 from helpers.generators.order import epoch_order
-from helpers.images.batches import LoadedBatch
-from helpers.loading import read_ahead
-
-PROCESSES = {"workers": 2, "use_multiprocessing": True}
 
 
 @pytest.fixture(scope="module")
 def checksums(pictures):
-    """For each picture what `note` has of it, made without batches, workers or Keras."""
-    every = Generator(pictures, range(len(pictures)), len(pictures))
-    return note(*every.batch(0, 0))
+    return checksums_of(pictures)
 
 
 @pytest.fixture(scope="module")
@@ -168,27 +172,6 @@ def test_steps_after_a_training_that_was_broken_off(pictures):
         batch for epoch in fit(generator, 8, True, steps_per_epoch=5) for batch in epoch
     )
     assert sorted(numbers[:60]) == sorted(numbers[60:]) == list(range(60))
-
-
-# ---- copies --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "make_copy", [copy.copy, copy.deepcopy, lambda generator: pickle.loads(pickle.dumps(generator))]
-)
-def test_closing_a_copy_ends_nothing_of_the_original(pictures, make_copy):
-    with Generator(pictures, range(70), 7, workers=2, use_multiprocessing=True) as generator:
-        expected = [note(*generator[index]) for index in range(10)]
-        workers = set(psutil.Process().children(recursive=True))
-        duplicate = make_copy(generator)
-        assert [note(*duplicate[index]) for index in range(10)] == expected
-        assert len(psutil.Process().children(recursive=True)) == 2 * len(workers)
-        duplicate.close()
-        assert workers <= set(psutil.Process().children(recursive=True))
-        duplicate.epoch = 5
-        duplicate.skipped["a"] = "b"
-        assert (generator.epoch, generator.skipped) == (0, {})
-        assert [note(*generator[index]) for index in range(10)] == expected
 
 
 def test_fit_shuffle_only_shuffles_whole_batches(pictures):
@@ -332,7 +315,7 @@ def test_an_array_of_names_is_not_copied_or_looked_through(pictures, checksums, 
     generator = Generator(names, range(70), 8, shuffle=True)
     assert generator.filenames is names
     assert samples_of(fit(generator)[0]) == list(checksums)
-    assert {type(name) for name in generator._request(0, 0, np.arange(3)).filenames} == {str}
+    assert {type(name) for name in generator._request(0, 0).filenames} == {str}
 
 
 def test_relative_names_mean_this_programs_folder(pictures, checksums, monkeypatch):
@@ -426,14 +409,6 @@ def test_its_text_says_what_it_is(pictures):
 
 # ---- broken files -------------------------------------------------------------------------------
 
-WAYS = [
-    pytest.param({"workers": 1}, id="alone"),
-    pytest.param({"workers": 2}, id="threads"),
-    pytest.param(
-        {"workers": 2, "use_multiprocessing": True}, id="processes", marks=pytest.mark.slow
-    ),
-]
-
 
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("position", [1, 17])  # Keras looks at the first two batches before it fits
@@ -457,66 +432,6 @@ def test_a_broken_file_is_an_image_error(pictures, broken_file):
     generator = Generator([pictures[0], broken_file], range(2), 2)
     with pytest.raises(ImageError, match=re.escape(broken_file)):
         generator[0]
-
-
-@pytest.mark.parametrize("how", WAYS)
-def test_broken_files_are_left_out_and_warned_about_once_an_epoch(
-    pictures, checksums, broken_file, tmp_path, how
-):
-    missing = str(tmp_path / "missing.png")
-    names = pictures[:20]
-    names[2], names[13] = broken_file, missing
-    expected = [sample for sample in checksums[:20] if sample[0] not in (2, 13)]
-    with (
-        Generator(names, range(20), 4, on_error="skip", shuffle=True, **how) as generator,
-        warnings.catch_warnings(record=True) as caught,
-    ):
-        warnings.simplefilter("always")
-        epochs = fit(generator, epochs=3)
-    assert [samples_of(epoch) for epoch in epochs] == [expected] * 3
-    assert set(generator.skipped) == {broken_file, missing}
-    assert "no picture" in generator.skipped[broken_file]
-    assert "cannot be opened" in generator.skipped[missing]
-    messages = [str(one.message) for one in caught if "left out" in str(one.message)]
-    assert len(messages) == 3
-    for message in messages:
-        assert message.startswith("2 of 20 files")
-        assert broken_file in message
-        assert missing in message
-
-
-def test_a_warning_of_many_files_names_three(pictures, tmp_path):
-    missing = [str(tmp_path / f"missing {number}.png") for number in range(5)]
-    generator = Generator(pictures[:5] + missing, range(10), 10, on_error="skip")
-    with pytest.warns(UserWarning, match=r"5 of 10 files.*missing 2\.png, … ") as caught:
-        fit(generator)
-    assert "missing 3" not in str(caught[0].message)
-    assert len(generator.skipped) == 5
-
-
-@pytest.mark.parametrize("how", WAYS)
-def test_a_file_that_was_mended_is_not_listed_any_more(pictures, broken_file, how):
-    names = [*pictures[:3], broken_file]
-    with Generator(names, range(4), 4, on_error="skip", **how) as generator:
-        assert len(generator[0][0]) == 3
-        assert set(generator.skipped) == {broken_file}
-        Path(broken_file).write_bytes(Path(pictures[0]).read_bytes())
-        assert len(generator[0][0]) == 4
-        assert generator.skipped == {}
-
-
-@pytest.mark.parametrize("how", WAYS)
-def test_predictions_belong_to_the_files_that_were_not_skipped(
-    pictures, broken_file, tmp_path, how
-):
-    names = [pictures[0], broken_file, *pictures[1:9], str(tmp_path / "missing.png"), pictures[9]]
-    with Generator(names, range(12), 4, on_error="skip", **how) as generator:
-        model = keras.Sequential([keras.Input((*SIZE, 3)), keras.layers.GlobalAveragePooling2D()])
-        predictions = model.predict(generator, verbose=0)
-        read = [name for name in generator.filenames if name not in generator.skipped]
-    assert read == pictures[:10]
-    means = [Generator([name], [0], 1)[0][0].mean(axis=(1, 2)) for name in read]
-    np.testing.assert_allclose(predictions, np.concatenate(means), rtol=0, atol=1e-6)
 
 
 def test_a_broken_file_whose_name_is_no_utf_8_is_named_by_fit(pictures, tmp_path):
@@ -568,45 +483,6 @@ def test_one_limit_of_pixels_holds_whoever_reads(save, how):
         generator[0]
     with Generator(names, [0], 1, max_pixels=100, **how) as generator:
         assert generator[0][0].shape == (1, *SIZE, 3)
-
-
-@pytest.mark.parametrize("how", WAYS)
-def test_values_of_12_bits_are_warned_about_once_a_run_with_the_largest(pictures, save, how):
-    deep = [
-        save(cv2.imencode(".png", np.full((5, 7), largest, np.uint16))[1].tobytes(), f"{largest}")
-        for largest in (4095, 4094)
-    ]
-    names = [pictures[0], deep[0], pictures[1], deep[1]]
-    with (
-        Generator(names, range(4), 2, **how) as generator,
-        warnings.catch_warnings(record=True) as caught,
-    ):
-        warnings.simplefilter("always")
-        fit(generator, epochs=3)
-    [warning] = [str(one.message) for one in caught if "may be wrong" in str(one.message)]
-    assert re.search("409[45] was read, and may be wrong: .*no value above 4,09[45]", warning)
-    assert sorted(name for name, _ in generator.suspect) == sorted(deep)
-    assert all("nearly black" in line for _, line in generator.suspect)
-
-
-def test_a_suspect_file_that_was_mended_is_not_listed_any_more(pictures, save):
-    deep = save(cv2.imencode(".png", np.full((5, 7), 4095, np.uint16))[1].tobytes())
-    generator = Generator([pictures[0], deep], range(2), 2)
-    with pytest.warns(UserWarning, match="may be wrong"):
-        generator[0]
-    assert [name for name, _ in generator.suspect] == [deep]
-    Path(deep).write_bytes(Path(pictures[0]).read_bytes())
-    generator[0]
-    assert generator.suspect == []
-
-
-def test_a_batch_of_broken_files_only_is_an_error_that_names_them(pictures, broken_file):
-    generator = Generator([*pictures[:2], broken_file], range(3), 2, on_error="skip")
-    assert len(generator[0][0]) == 2
-    with pytest.raises(ImageError, match=re.escape(broken_file)):
-        generator[1]
-    with pytest.raises(Exception, match=r"broken\.png"):
-        fit(generator)
 
 
 def test_a_failing_augmentation_names_the_file(pictures):
@@ -719,214 +595,6 @@ def test_a_start_that_does_not_exist(pictures, epoch, batch):
         Generator(pictures, range(70), 8).start_at(epoch, batch)
 
 
-# ---- workers ------------------------------------------------------------------------------------
-
-
-class Listening(Executor):
-    """Notes the size of what is submitted, and answers with black pictures."""
-
-    def __init__(self):
-        self.sizes = []
-
-    def submit(self, function, request, *others):
-        self.sizes.append(len(pickle.dumps((function, request, others))))
-        future = Future()
-        count = len(request.filenames)
-        black = np.zeros(request.shape, request.dtype)
-        future.set_result(pickle.dumps(LoadedBatch(black, range(count), [], None)))
-        return future
-
-
-def test_a_million_names_are_not_looked_at_and_not_sent(monkeypatch):
-    def touched(*args, **kwargs):
-        raise AssertionError(f"a file was touched: {args}")
-
-    names = [f"/nowhere/at/all/picture {number:06}.png" for number in range(1_000_000)]
-    listening = Listening()
-    with monkeypatch.context() as patch:
-        for function in ("stat", "lstat", "open", "scandir", "listdir"):
-            patch.setattr(os, function, touched)
-        patch.setattr("builtins.open", touched)
-        for count in (100, 1_000_000):
-            generator = Generator(
-                names[:count], np.arange(count), 32, shuffle=True, executor=listening
-            )
-            generator[1]
-    small, large = listening.sizes
-    assert large == pytest.approx(small, rel=0.05)
-    assert large < 20_000
-
-
-def pids(generator):
-    """Processes that make the batches, as `pid_of_worker` leaves them in the pictures."""
-    with ThreadPoolExecutor(4) as threads:
-        batches = threads.map(generator.__getitem__, range(len(generator)))
-        return {int(images[0, 0, 0, 0]) for images, _ in batches}
-
-
-def generator_of_pids(pictures, **how):
-    def pid_of_worker(image, rng):
-        return np.full_like(image, os.getpid())
-
-    return Generator(pictures[:20], range(20), 2, augment=pid_of_worker, **how)
-
-
-def all_end(processes):
-    """Whether all processes end in time."""
-    return wait_until(lambda: not any(map(is_alive, processes)))
-
-
-@pytest.mark.slow
-def test_processes_live_as_long_as_the_generator(pictures):
-    generator = generator_of_pids(pictures, **PROCESSES)
-    processes = pids(generator)
-    assert 1 <= len(processes) <= 2
-    assert os.getpid() not in processes
-    fit(generator, epochs=2)
-    assert len(pids(generator) | processes) <= 2  # the same ones, after three epochs
-    generator.close()
-    assert all_end(processes)
-    assert pids(generator) == {os.getpid()}  # it goes on without
-    generator.close()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_a_killed_process_costs_nothing(pictures):
-    with generator_of_pids(pictures, **PROCESSES) as generator:
-        killed = min(pids(generator))
-        os.kill(killed, signal.SIGKILL)
-        with pytest.warns(UserWarning, match=f"process {killed} died") as caught:
-            [epoch] = fit(generator)
-    assert numbers_of(epoch) == list(range(20))
-    assert len([one for one in caught if "died" in str(one.message)]) == 1
-
-
-@pytest.mark.slow
-def test_processes_end_with_the_with_statement(pictures):
-    with generator_of_pids(pictures, **PROCESSES) as generator:
-        fit(generator)
-        processes = pids(generator)
-    assert os.getpid() not in processes
-    assert all_end(processes)
-
-
-def processes_of_a_lost_generator(pictures, use):
-    generator = generator_of_pids(pictures, **PROCESSES)
-    use(generator)
-    processes = pids(generator)
-    assert os.getpid() not in processes
-    del generator
-    gc.collect()
-    return processes
-
-
-@pytest.mark.slow
-def test_processes_end_when_the_generator_is_garbage(pictures):
-    assert all_end(processes_of_a_lost_generator(pictures, use=len))
-
-
-@pytest.mark.slow
-def test_processes_end_by_themselves_after_fit(pictures, monkeypatch):
-    # TensorFlow 2.21 keeps all that fit ever read from, so the generator never becomes garbage:
-    # https://github.com/tensorflow/tensorflow/pull/123530
-    monkeypatch.setattr(read_ahead, "IDLE_SECONDS", 0.5)
-    assert all_end(processes_of_a_lost_generator(pictures, use=fit))
-
-
-@pytest.mark.slow
-def test_fit_goes_on_after_its_processes_ended_by_themselves(pictures, monkeypatch):
-    monkeypatch.setattr(read_ahead, "IDLE_SECONDS", 0.5)
-    with generator_of_pids(pictures, **PROCESSES) as generator:
-        first = pids(generator)
-        assert all_end(first)
-        [epoch] = fit(generator)
-        assert numbers_of(epoch) == list(range(20))
-        assert not pids(generator) & (first | {os.getpid()})
-
-
-@pytest.mark.slow
-def test_set_workers_changes_who_makes_the_batches(pictures):
-    generator = generator_of_pids(pictures)
-    assert pids(generator) == {os.getpid()}
-    generator.set_workers(2, use_multiprocessing=True, max_queue_size=3)
-    assert (generator._read_ahead.threads, generator.max_queue_size) == (2, 3)
-    first = pids(generator)
-    assert os.getpid() not in first
-    generator.set_workers(1, use_multiprocessing=True)
-    [second] = pids(generator)
-    assert second not in first
-    assert all_end(first)
-    generator.set_workers(4)
-    assert pids(generator) == {os.getpid()}
-    assert all_end([second])
-
-
-def test_no_process_is_started_without_workers(pictures):
-    assert pids(generator_of_pids(pictures, workers=0, use_multiprocessing=True)) == {os.getpid()}
-
-
-def test_the_users_executor_is_used_and_left_alone(pictures, checksums):
-    class Counting(ThreadPoolExecutor):
-        submitted = 0
-
-        def submit(self, *args, **kwargs):
-            self.submitted += 1
-            return super().submit(*args, **kwargs)
-
-    with Counting(2) as executor:
-        with Generator(
-            pictures[:20], range(20), 4, executor=executor, workers=4, use_multiprocessing=True
-        ) as generator:
-            assert samples_of(fit(generator)[0]) == checksums[:20]
-            generator.set_workers(2, use_multiprocessing=True)
-            generator.close()
-            generator[0]
-            assert executor.submitted >= 6
-        del generator
-        gc.collect()
-        assert executor.submit(sum, [1, 2]).result() == 3
-
-
-def test_a_batch_that_never_comes_is_an_error(pictures):
-    class Silent(Listening):
-        def submit(self, function, *arguments):
-            return Future()
-
-    generator = Generator(pictures[:4], range(4), 2, executor=Silent(), timeout=0.05)
-    with pytest.raises(TimeoutError, match=rf"within 0\.05 s.*{re.escape(pictures[2])}"):
-        generator[1]
-
-
-INTERRUPTED = """
-import os, time
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-import keras
-from helpers import MY_Generator
-from helpers.profiling.timing import Arrivals
-
-def slow(image, rng):
-    time.sleep(0.05)
-    return image
-
-def stop(batch, logs):
-    raise KeyboardInterrupt
-
-generator = MY_Generator({pictures}, range(70), 1, image_size=(6, 7), augment=slow)
-callback = keras.callbacks.LambdaCallback(on_train_batch_end=stop)
-Arrivals().fit(generator, verbose=0, callbacks=[callback])
-"""
-
-
-@pytest.mark.slow
-def test_a_script_that_is_interrupted_in_fit_ends(pictures):
-    # Without workers TensorFlow 2.21 is still asking for a batch when Python ends.
-    script = INTERRUPTED.format(pictures=pictures)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
-    assert b"KeyboardInterrupt" in done.stderr
-    assert done.returncode != 0
-
-
 # ---- predict and evaluate -----------------------------------------------------------------------
 
 
@@ -948,6 +616,168 @@ def test_predict_and_evaluate_go_through_the_files_in_order(pictures, workers):
     assert error == pytest.approx(np.mean((means - np.linspace(0, 1, 21)) ** 2), rel=1e-4)
 
 
+# ---- all at once ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def everything(pictures, tmp_path_factory):
+    """Make a generator that uses all there is; one of its pictures is broken, and one mask."""
+    folder = tmp_path_factory.mktemp("everything")
+
+    def noise(number, shape):
+        return np.random.default_rng(number).integers(0, 9, shape, np.uint8)
+
+    masks = write_masks(folder, pictures[:24], noise)
+    broken = folder / "broken.png"
+    broken.write_bytes(b"no picture")
+    left, right = pictures[:24], pictures[24:48]
+    right[20] = masks[15] = str(broken)  # of classes that all epochs have whole
+    classes = np.repeat([0, 1, 2], [14, 6, 4])
+    ages = np.linspace(0, 1, 24, dtype=np.float32)
+
+    def make(**options):
+        return Generator(
+            {"left": left, "right": right, "age": ages},
+            {"class": classes, "mask": Masks(masks)},
+            options.pop("batch_size", 5),
+            sample_weight={"class": ages + 1},
+            augment=flip_and_brighten,
+            order=balanced_order(classes),
+            crop_to_aspect_ratio=True,
+            on_error="skip",
+            **{"augment_batch": mix_up, "seed": 4, **options},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def expected(everything):
+    """What each batch of two epochs holds."""
+    generator = everything(workers=0)
+    return [[contents(generator.batch(epoch, index)) for index in range(5)] for epoch in range(2)]
+
+
+EVERY_WAY = {
+    "none": {"workers": 0},
+    "2 threads": {"workers": 2},
+    "16 threads": {"workers": 16},
+    "2 processes": PROCESSES,
+    "16 processes": {"workers": 16, "use_multiprocessing": True},
+    "executor": {"executor": partial(ThreadPoolExecutor, 3), "workers": 4},
+    "spawned": {
+        "executor": partial(ProcessPoolExecutor, 1, multiprocessing.get_context("spawn")),
+        "workers": 2,
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore:.* files could not be read")
+@pytest.mark.parametrize("way", EVERY_WAY.values(), ids=EVERY_WAY)
+def test_all_there_is_has_the_same_bytes_whoever_makes_it(everything, expected, way):
+    with contextlib.ExitStack() as stack:
+        if "executor" in way:
+            way = {**way, "executor": stack.enter_context(way["executor"]())}
+        generator = stack.enter_context(everything(**way))
+        assert [list(map(contents, generator)) for _ in range(2)] == expected
+        left_out = {Path(name).name: reason for name, reason in generator.skipped.items()}
+    assert set(left_out) == {"20.png", "15.jpg"}
+    assert all("goes with" in reason and "broken.png" in reason for reason in left_out.values())
+
+
+@pytest.mark.filterwarnings("ignore:.* files could not be read")
+def test_all_there_is_after_a_resume_and_in_copies(everything, expected):
+    assert len({str(batch) for epoch in expected for batch in epoch}) == 10
+    with everything(workers=2) as generator:
+        generator.start_at(1, 2)
+        for duplicate in (copy.deepcopy(generator), pickle.loads(pickle.dumps(generator))):
+            assert list(map(contents, duplicate)) == expected[1][2:]
+        assert list(map(contents, generator)) == expected[1][2:]
+
+
+def test_two_shards_of_all_there_is_have_what_one_generator_has(everything):
+    whole = everything(augment_batch=None, batch_size=10)
+    shards = [everything(augment_batch=None, shard=(index, 2)) for index in range(2)]
+    assert [len(shard) for shard in shards] == [len(whole)] * 2 == [3, 3]
+    for index in range(3):
+        parts = [shard.batch(1, index) for shard in shards]
+        joined = keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+        assert contents(joined) == contents(whole.batch(1, index))
+
+
+# ---- pictures that keep their sizes, and other ways to read them ---------------------------------
+
+
+@pytest.mark.parametrize("way", [{}, PROCESSES, {"executor": "threads"}], ids=str)
+def test_pictures_keep_their_own_sizes(pictures, tmp_path, request, way):
+    way = {name: request.getfixturevalue(v) if v == "threads" else v for name, v in way.items()}
+    names = pictures[:6]
+    masks = write_masks(tmp_path, names, lambda number, shape: np.full(shape, number, np.uint8))
+    options = {"image_size": None, **way}
+    with MY_Generator(names, Masks(masks), 1, **options) as generator:
+        assert "own sizes" in repr(generator)
+        batches = list(generator)
+        assert generator.read(names[2]).tobytes() == batches[2][0].tobytes()
+    for number, (images, targets) in enumerate(batches):
+        picture = read_image(names[number])
+        np.testing.assert_allclose(images, picture[np.newaxis] / np.float32(255), rtol=1e-6)
+        np.testing.assert_array_equal(targets, np.full((1, *picture.shape[:2], 1), number))
+    assert len({images.shape for images, _ in batches}) == 6
+    with MY_Generator([names[3]] * 3, range(3), 3, dtype="uint8", **options) as generator:
+        np.testing.assert_array_equal(generator[0][0], np.stack([read_image(names[3])] * 3))
+    two = rf"{re.escape(names[1])}.* and {re.escape(names[0])} in the same batch .*batch_size=1"
+    with (
+        MY_Generator(names, range(6), 2, **options) as generator,
+        pytest.raises(ImageError, match=two),
+    ):
+        generator[0]
+
+
+@pytest.mark.parametrize("way", [{}, PROCESSES], ids=["here", "processes"])
+def test_a_function_of_ones_own_reads_the_files(tmp_path, way):
+    """Twelve bands of 16 bits, or of floating point; the first one says who read them."""
+    bands = np.random.default_rng(0).integers(0, 2**16, (3, 5, 6, 12))
+    names = [str(tmp_path / f"{number}.npy") for number in range(3)]
+    for name, array, dtype in zip(names, bands, ["uint16", "float64", "float32"], strict=True):
+        np.save(name, array.astype(dtype))
+
+    def read(filename):
+        array = np.load(filename).astype(np.float64)
+        array[..., 0] = os.getpid()
+        return array
+
+    options = {"color_mode": 12, "read": read, **way}
+    with MY_Generator(names, None, 3, image_size=(5, 6), **options) as generator:
+        images = generator[0]
+        np.testing.assert_array_equal(images[..., 1:], bands[..., 1:])
+        assert (set(images[..., 0].ravel().tolist()) == {os.getpid()}) == (not way)
+        assert generator.read(names[0]).shape == (5, 6, 12)
+    (tmp_path / "1.npy").write_bytes(b"no array")
+    for on_error in ("raise", "skip"):
+        with MY_Generator(names, None, 3, on_error=on_error, **options) as generator:
+            if on_error == "raise":
+                with pytest.raises(ImageError, match=r"1\.npy: read failed: "):
+                    generator[0]
+            else:
+                assert len(generator[0]) == 2
+                assert list(generator.skipped) == [names[1]]
+
+
+def test_grey_pictures_and_labels_of_a_pack(pictures, tmp_path):
+    files = ImageFiles(pictures[:7], np.arange(7), tuple("abcdefg"))
+    pack(files, tmp_path / "some.pack")
+    packed = load_pack(tmp_path / "some.pack")
+    options = {"color_mode": "grayscale", "shuffle": True}
+    from_pack = Generator(packed.filenames, packed.labels, 3, **options)
+    from_files = Generator(files.filenames, files.labels, 3, **options)
+    two = Generator((packed.filenames, pictures[:7]), packed.labels, 3, **options)
+    for index in range(3):
+        assert contents(from_pack[index]) == contents(from_files[index])
+        (first, second), labels = two[index]
+        assert first.shape[1:] == (*SIZE, 1)
+        assert contents((first, labels)) == contents((second, labels)) == contents(from_pack[index])
+
+
 # ---- Keras --------------------------------------------------------------------------------------
 
 
@@ -959,13 +789,3 @@ def test_within_a_distribution_strategy_no_batch_comes_twice(pictures):
         for _ in range(2):
             distributed.fit(generator, shuffle=False, verbose=0, callbacks=[NewEpochs()])
             assert numbers_of(distributed.epochs[-1]) == list(range(70))
-
-
-def test_where_descriptors_cannot_be_handed_over_threads_make_the_batches(pictures, monkeypatch):
-    before = psutil.Process().children(recursive=True)
-    monkeypatch.delattr(socket, "send_fds")  # as on Windows
-    with pytest.warns(UserWarning, match="threads make the batches"):
-        generator = MY_Generator(pictures, range(70), 8, workers=2, use_multiprocessing=True)
-    expected = MY_Generator(pictures, range(70), 8)
-    assert generator[3][0].tobytes() == expected[3][0].tobytes()
-    assert set(psutil.Process().children(recursive=True)) <= set(before)

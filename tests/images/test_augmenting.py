@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 from conftest import child
 
-from helpers.images.augmenting import ENOUGH_CALLS, AugmentError, augmented
+from helpers.images.augmenting import ENOUGH_CALLS, AugmentError, augment_rows
 
 # ruff: noqa: NPY002 - np.random's old functions are what all this is about
 
 
 def call(augment, sample=0, epoch=0, seed=7):
     return augmented(np.zeros((5, 4, 3)), augment, (1, seed, epoch, sample), "a.png")
+
+
+def augmented(row, augment, seed, filename):
+    augment_rows([row], 0, augment, seed, filename)
+    return row
 
 
 def numbers(augment, **seed):
@@ -240,7 +245,7 @@ def test_an_augment_that_drew_nothing_for_long_is_left_alone():
 FORK = """
 import os, random, signal, threading, time, warnings
 import numpy as np
-from helpers.images.augmenting import augmented
+from helpers.images.augmenting import augment_rows
 
 warnings.simplefilter("ignore")  # of a fork beside threads, which is tried here
 begun = threading.Event()
@@ -252,7 +257,9 @@ def augment(image, rng):
     return image
 
 def call():
-    return augmented(np.zeros((1, 2)), augment, (1, 2, 3), "a.png").tolist()
+    row = np.zeros((1, 2))
+    augment_rows([row], 0, augment, (1, 2, 3), "a.png")
+    return row.tolist()
 
 np.random.seed(5)
 random.seed(5)

@@ -18,22 +18,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers.datasets.folders import ImageFiles
+from helpers.datasets.image_files import ImageFiles
 from helpers.datasets.packed import load_pack
 from helpers.datasets.packing import pack
 from helpers.images import batches, reading
-from helpers.images.batches import (
-    BatchRequest,
-    LoadedBatch,
-    Watch,
-    aligned_empty,
-    expanded,
-    load_batch,
-    load_smallest,
-)
+from helpers.images.arrays import batch_bytes, empty_arrays
+from helpers.images.batches import Watch, expanded, load_batch, load_smallest
 from helpers.images.laps import WORK
 from helpers.images.orientation import ORIENTATION
 from helpers.images.reading import ImageError, read_image
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest, LoadedBatch
 from helpers.images.resizing import resize_image, write_resized
 from helpers.images.shrinking import Draft
 
@@ -60,7 +55,7 @@ SIZE = (24, 28)
 
 def test_load_batch_keeps_the_order(pictures):
     for names in (pictures, pictures[::-1], [pictures[1]] * 3):
-        loaded = load_batch(BatchRequest(names, SIZE))
+        loaded = load_batch(BatchRequest(names, Recipe(SIZE)))
         assert isinstance(loaded, LoadedBatch)
         assert loaded.images.shape == (len(names), *SIZE, 3)
         assert loaded.images.dtype == np.float32
@@ -76,7 +71,7 @@ def test_load_batch_keeps_the_order(pictures):
 def test_load_batch_of_uint8_rounds(scratch_file, shape, image_size, kind):
     image = paint(kind, *shape, seed=5)
     scratch_file.write_bytes(encode(Image.fromarray(image), "BMP"))
-    (row,), *_ = load_batch(BatchRequest([str(scratch_file)], image_size, "uint8"))
+    (row,) = load_batch(BatchRequest([str(scratch_file)], Recipe(image_size, "uint8"))).images
     assert row.dtype == np.uint8
     np.testing.assert_array_equal(row, np.rint(255 * resize_image(image, image_size)))
     expected = 255 * reference(image, image_size)
@@ -87,16 +82,16 @@ def test_load_batch_of_uint8_rounds(scratch_file, shape, image_size, kind):
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_load_batch_writes_to_the_array_given(pictures, dtype):
-    request = BatchRequest(pictures, SIZE, dtype)
-    images = np.full(request.shape, 77, dtype)
-    loaded = load_batch(request, images)
+    request = BatchRequest(pictures, Recipe(SIZE, dtype))
+    images = np.full((5, *SIZE, 3), 77, dtype)
+    loaded = load_batch(request, [images])
     assert np.shares_memory(loaded.images, images)
     np.testing.assert_array_equal(images, load_batch(request).images)
 
 
 def test_load_batch_raises_and_names_the_file(pictures, broken):
     with pytest.raises(ImageError) as caught:
-        load_batch(BatchRequest([*pictures, broken], SIZE))
+        load_batch(BatchRequest([*pictures, broken], Recipe(SIZE)))
     assert caught.value.filename == broken
 
 
@@ -104,25 +99,27 @@ def test_load_batch_raises_and_names_the_file(pictures, broken):
 def test_skip_errors_leaves_out_and_reports(pictures, broken, tmp_path, place):
     gone = str(tmp_path / "gone.png")
     names = [*pictures[:place], broken, gone, *pictures[place:]]
-    loaded = load_batch(BatchRequest(names, SIZE, skip_errors=True))
+    loaded = load_batch(BatchRequest(names, Recipe(SIZE), skip_errors=True))
     assert [names[position] for position in loaded.positions] == pictures
     assert [error.filename for error in loaded.errors] == [broken, gone]
     assert all(isinstance(error, ImageError) for error in loaded.errors)
-    np.testing.assert_array_equal(loaded.images, load_batch(BatchRequest(pictures, SIZE)).images)
+    np.testing.assert_array_equal(
+        loaded.images, load_batch(BatchRequest(pictures, Recipe(SIZE))).images
+    )
 
 
 def test_a_batch_with_every_file_broken_raises(broken, tmp_path):
     names = [broken, str(tmp_path / "gone.png")]
     with pytest.raises(ImageError, match="none of the 2 files") as caught:
-        load_batch(BatchRequest(names, SIZE, skip_errors=True))
+        load_batch(BatchRequest(names, Recipe(SIZE), skip_errors=True))
     assert caught.value.filename == broken
 
 
 def test_a_picture_that_claims_more_pixels_than_the_request_allows_is_refused(pictures):
     with pytest.raises(ImageError) as caught:
-        load_batch(BatchRequest(pictures, SIZE, max_pixels=70 * 90 - 1))
+        load_batch(BatchRequest(pictures, Recipe(SIZE, max_pixels=70 * 90 - 1)))
     assert caught.value.filename == pictures[4]
-    assert len(load_batch(BatchRequest(pictures, SIZE, max_pixels=70 * 90)).images) == 5
+    assert len(load_batch(BatchRequest(pictures, Recipe(SIZE, max_pixels=70 * 90))).images) == 5
 
 
 # ---- what is noticed on the way ------------------------------------------------------------------
@@ -153,8 +150,8 @@ class Listening(Watch):
 
 @pytest.mark.parametrize("load", [load_batch, lambda request: travelled(request)[0]])
 def test_a_doubtful_picture_is_named_and_its_neighbours_are_not(pictures, dark, load):
-    assert load(BatchRequest(pictures, SIZE)).suspects == ()
-    [(filename, remark)] = load(BatchRequest([*pictures, dark, *pictures], SIZE)).suspects
+    assert load(BatchRequest(pictures, Recipe(SIZE))).suspects == ()
+    [(filename, remark)] = load(BatchRequest([*pictures, dark, *pictures], Recipe(SIZE))).suspects
     assert filename == dark
     assert "nearly black" in remark
 
@@ -162,7 +159,7 @@ def test_a_doubtful_picture_is_named_and_its_neighbours_are_not(pictures, dark, 
 def test_a_watch_is_told_where_the_work_is(pictures):
     for augment in (None, nothing):
         watch = Listening()
-        request = BatchRequest(pictures[:2], SIZE, augment=augment, seeds=[(0,)] * 2)
+        request = BatchRequest(pictures[:2], Recipe(SIZE), augment=augment, seeds=[(0,)] * 2)
         suspects = load_batch(request, watch=watch).suspects
         after_each = ["stop"] if augment else []  # what augment says is not about the file
         one, two = ([number, "heard", *after_each] for number in range(2))
@@ -174,12 +171,12 @@ def test_a_watch_is_told_where_the_work_is(pictures):
 def test_nobody_listens_after_an_error(pictures, broken):
     watch = Listening()
     with pytest.raises(ImageError):
-        load_batch(BatchRequest([pictures[0], broken], SIZE), watch=watch)
+        load_batch(BatchRequest([pictures[0], broken], Recipe(SIZE)), watch=watch)
     assert watch.told == [0, "heard", 1, "heard", "stop"]
 
 
 def test_remarks_on_a_file_that_is_left_out_are_left_out(pictures, broken):
-    request = BatchRequest([broken, *pictures], SIZE, skip_errors=True)
+    request = BatchRequest([broken, *pictures], Recipe(SIZE), skip_errors=True)
     loaded = load_batch(request, watch=Listening())
     assert broken not in {filename for filename, _ in loaded.suspects}
     assert {filename for filename, _ in loaded.suspects} == set(pictures)
@@ -190,7 +187,7 @@ def test_a_watch_is_told_where_the_work_is_in_a_pack(pictures, tmp_path, form):
     pack(ImageFiles(pictures, [0] * 5, ["a"]), tmp_path / "some.pack")
     names = load_pack(tmp_path / "some.pack").filenames
     watch = Listening()
-    load_batch(BatchRequest(names if form == "compact" else list(names), SIZE), watch=watch)
+    load_batch(BatchRequest(names if form == "compact" else list(names), Recipe(SIZE)), watch=watch)
     assert watch.told == [0, 1, 2, 3, 4, "stop"]
 
 
@@ -199,7 +196,7 @@ def test_a_watch_is_told_where_the_work_is_in_a_pack(pictures, tmp_path, form):
 
 def augmented(names, augment, dtype="float32", **options):
     seeds = [(7, 0, number) for number in range(len(names))]
-    return load_batch(BatchRequest(names, SIZE, dtype, augment, seeds, **options))
+    return load_batch(BatchRequest(names, Recipe(SIZE, dtype), augment, seeds, **options))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
@@ -211,7 +208,7 @@ def test_augment_gets_the_resized_picture_and_its_own_generator(pictures, broken
         return image
 
     augmented([pictures[0], broken, *pictures[1:]], augment, dtype, skip_errors=True)
-    plain = load_batch(BatchRequest(pictures, SIZE, dtype)).images
+    plain = load_batch(BatchRequest(pictures, Recipe(SIZE, dtype))).images
     assert [image.dtype for image, _ in received] == [plain.dtype] * 5
     np.testing.assert_array_equal([image for image, _ in received], plain)
     # Position 1 is the broken file: its seed is nobody else's.
@@ -238,12 +235,12 @@ def in_place(image, rng):
     ids=["in place", "new array", "float64", "list", "flip", "upside down", "roll"],
 )
 def test_augment_may_change_the_picture_or_return_another(pictures, augment, expected):
-    plain = load_batch(BatchRequest(pictures, SIZE)).images
+    plain = load_batch(BatchRequest(pictures, Recipe(SIZE))).images
     np.testing.assert_array_equal(augmented(pictures, augment).images, expected(plain))
 
 
 def test_augment_that_flips_uint8(pictures):
-    plain = load_batch(BatchRequest(pictures, SIZE, "uint8")).images
+    plain = load_batch(BatchRequest(pictures, Recipe(SIZE, "uint8"))).images
     flipped = augmented(pictures, lambda image, rng: image[:, ::-1], "uint8").images
     np.testing.assert_array_equal(flipped, plain[:, :, ::-1])
 
@@ -293,14 +290,14 @@ def test_a_draft_of_a_photograph_differs_little_and_lies_right(save, name, orien
     exif[ORIENTATION] = orientation
     data = encode(photograph(name), "JPEG", quality=90, exif=exif)
     names = [save(data, "photograph.jpg")]
-    image, _, draft = reading.decode(data, names[0], draft_for=SIZE)
+    image, _, draft = reading.decode(data, names[0], Recipe(SIZE, draft=True))
     whole = read_image(names[0])
     assert draft == Draft(PHOTOGRAPHS[name], *whole.shape[:2])
     assert image.shape[:2] == tuple(-(-side // draft.factor) for side in whole.shape[:2])
     for dtype, largest in (("float32", 1), ("uint8", 255)):
-        request = BatchRequest(names, SIZE, dtype)
+        request = BatchRequest(names, Recipe(SIZE, dtype))
         right = load_batch(request).images.astype(float) / largest
-        quick = load_batch(request._replace(draft=True)).images.astype(float) / largest
+        quick = load_batch(BatchRequest(names, Recipe(SIZE, dtype, draft=True))).images / largest
         assert 0 < 255 * np.abs(quick - right).mean() < 1
 
 
@@ -309,19 +306,21 @@ def test_of_a_draft_the_smaller_picture_travels_and_the_bytes_are_the_same(save)
         save(encode(photograph(name), "JPEG", quality=90), f"{name}.jpg") for name in PHOTOGRAPHS
     ]
     for dtype in ("float32", "uint8"):
-        request = BatchRequest(names, SIZE, dtype, draft=True)
+        request = BatchRequest(names, Recipe(SIZE, dtype, draft=True))
         smallest = load_smallest(request)
-        assert len(smallest) < math.prod(request.shape) * np.dtype(dtype).itemsize + 1000
-        loaded = expanded(smallest, request, np.empty(request.shape, dtype))
+        assert len(smallest) < batch_bytes(request.layout, len(names)) + 1000
+        loaded = expanded(smallest, request, empty_arrays(request.layout, len(names)))
         np.testing.assert_array_equal(loaded.images, load_batch(request).images)
 
 
 def test_what_is_no_large_jpeg_has_no_draft(save, pictures):
     small = save(encode(photograph("cat").resize((4 * 28, 4 * 24 - 1)), "JPEG"), "small.jpg")
     photo = save(encode(photograph("cat"), "PNG"), "cat.png")
-    request = BatchRequest([*pictures, small, photo], SIZE)
-    expected = load_batch(request).images
-    np.testing.assert_array_equal(load_batch(request._replace(draft=True)).images, expected)
+    names = [*pictures, small, photo]
+    whole, draft = (
+        load_batch(BatchRequest(names, Recipe(SIZE, draft=draft))).images for draft in (False, True)
+    )
+    np.testing.assert_array_equal(draft, whole)
 
 
 @given(
@@ -383,11 +382,11 @@ def test_times_add_up_to_what_passed(pictures):
 
 
 def test_without_augment_no_time_is_counted_for_it(pictures):
-    assert load_batch(BatchRequest(pictures, SIZE)).times.seconds["augment"] == 0
+    assert load_batch(BatchRequest(pictures, Recipe(SIZE))).times.seconds["augment"] == 0
 
 
 def test_times_tell_who_made_a_batch(pictures):
-    request = BatchRequest(pictures, SIZE)
+    request = BatchRequest(pictures, Recipe(SIZE))
     with ThreadPoolExecutor(1) as executor:
         thread = executor.submit(threading.get_ident).result(timeout=60)
         times = executor.submit(load_batch, request).result(timeout=60).times
@@ -415,10 +414,10 @@ def test_times_tell_for_how_long_a_core_computed(pictures):
 def test_time_for_a_file_that_is_skipped_is_counted(pictures, broken, tmp_path, monkeypatch):
     gone = str(tmp_path / "gone.png")
     names = [broken, *pictures, broken, gone]
-    plain = load_batch(BatchRequest(names, SIZE, skip_errors=True)).times
+    plain = load_batch(BatchRequest(names, Recipe(SIZE), skip_errors=True)).times
     assert all(plain.seconds[kind] > 0 for kind in ("read", "decode", "resize"))
     SLOW["read"](monkeypatch)
-    loaded = load_batch(BatchRequest(names, SIZE, skip_errors=True))
+    loaded = load_batch(BatchRequest(names, Recipe(SIZE), skip_errors=True))
     assert len(loaded.positions) == len(pictures)
     # All but the last file were opened; how long the last one took goes to what comes next.
     assert loaded.times.seconds["read"] >= 0.01 * (len(names) - 1)
@@ -430,8 +429,9 @@ def test_time_for_a_file_that_is_skipped_is_counted(pictures, broken, tmp_path, 
 def travelled(request):
     """The batch, by way of a network; and the arrays that travelled."""
     smallest = load_smallest(request)
-    loaded = expanded(smallest, request, aligned_empty(request.shape, request.dtype))
-    return loaded, pickle.loads(smallest).images
+    arrays = empty_arrays(request.layout, len(request.filenames))
+    loaded = expanded(smallest, request, arrays)
+    return loaded, [images[0] for images in pickle.loads(smallest).arrays]
 
 
 def mirror_and_darken(image, rng):
@@ -454,7 +454,7 @@ def test_the_smaller_picture_travels_and_becomes_the_same_bytes(
 ):
     scratch_file.write_bytes(encode(Image.fromarray(paint(kind, *shape, seed=5)), "BMP"))
     seeds = [(1, 2), (3, 4)]
-    request = BatchRequest([str(scratch_file)] * 2, image_size, dtype, augment, seeds)
+    request = BatchRequest([str(scratch_file)] * 2, Recipe(image_size, dtype), augment, seeds)
     loaded, arrays = travelled(request)
     expected = load_batch(request)
     assert loaded.images.dtype == dtype and loaded.images.shape == expected.images.shape
@@ -466,7 +466,7 @@ def test_the_smaller_picture_travels_and_becomes_the_same_bytes(
 
 
 def test_what_travels_has_little_beside_the_pictures(pictures):
-    request = BatchRequest(pictures * 40, (200, 200))
+    request = BatchRequest(pictures * 40, Recipe((200, 200)))
     own = 40 * sum(np.asarray(Image.open(name).convert("RGB")).nbytes for name in pictures)
     assert own < len(load_smallest(request)) < own + 200 * 100 + 1000
 
@@ -474,7 +474,7 @@ def test_what_travels_has_little_beside_the_pictures(pictures):
 @pytest.mark.parametrize("place", [0, 2, 5])
 def test_files_left_out_do_not_travel(pictures, broken, place):
     names = [*pictures[:place], broken, *pictures[place:]]
-    request = BatchRequest(names, SIZE, skip_errors=True)
+    request = BatchRequest(names, Recipe(SIZE), skip_errors=True)
     loaded, arrays = travelled(request)
     expected = load_batch(request)
     assert len(arrays) == 5
@@ -488,9 +488,9 @@ def test_what_cannot_travel_raises_as_load_batch_does(pictures, broken):
         raise KeyError("brightness")
 
     for request in (
-        BatchRequest([*pictures, broken], SIZE),
-        BatchRequest([broken], SIZE, skip_errors=True),
-        BatchRequest(pictures, SIZE, augment=fail, seeds=[(0,)] * 5),
+        BatchRequest([*pictures, broken], Recipe(SIZE)),
+        BatchRequest([broken], Recipe(SIZE), skip_errors=True),
+        BatchRequest(pictures, Recipe(SIZE), augment=fail, seeds=[(0,)] * 5),
     ):
         with pytest.raises((ImageError, RuntimeError)) as expected:
             load_batch(request)
@@ -505,30 +505,16 @@ def test_names_begin_in_the_folder_of_the_request(pictures, tmp_path, monkeypatc
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     relative = [Path(name).name for name in pictures]
-    expected = load_batch(BatchRequest(pictures, SIZE)).images
+    expected = load_batch(BatchRequest(pictures, Recipe(SIZE))).images
     for names, folder in ((relative, str(tmp_path)), (pictures, str(elsewhere))):
-        loaded = load(BatchRequest(names, SIZE, folder=folder))
+        loaded = load(BatchRequest(names, Recipe(SIZE), folder=folder))
         np.testing.assert_array_equal(loaded.images, expected)
     with pytest.raises(ImageError) as caught:
-        load(BatchRequest(["gone.png"], SIZE, folder=str(tmp_path)))
+        load(BatchRequest(["gone.png"], Recipe(SIZE), folder=str(tmp_path)))
     assert caught.value.filename == "gone.png"  # as the user called it
 
 
-# ---- aligned_empty and imports -------------------------------------------------------------------
-
-
-@given(
-    shape=st.lists(st.integers(1, 7), max_size=5).map(tuple),
-    dtype=st.sampled_from(["uint8", "bool", "int16", "float32", "float64", "complex128"]),
-)
-@settings(max_examples=100, deadline=None)
-def test_aligned_empty(shape, dtype):
-    array = aligned_empty(shape, dtype)
-    assert (array.shape, array.dtype) == (shape, np.dtype(dtype))
-    assert array.ctypes.data % 64 == 0
-    assert array.flags.c_contiguous and array.flags.writeable
-    array[...] = 1
-    assert (array == 1).all()
+# ---- imports ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("module", ["helpers.images.batches", "helpers.loading.loaders"])

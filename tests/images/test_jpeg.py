@@ -3,10 +3,14 @@ import io
 import numpy as np
 import pytest
 from drawn import encode
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from helpers.images import jpeg
+from helpers.images import jpeg, reading
 from helpers.images.reading import ImageError, decode
+from helpers.images.recipe import Recipe
+from helpers.images.shrinking import Draft
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
 KINDS = {
@@ -92,3 +96,57 @@ def test_what_pillow_accepts_is_read_and_doubted():
     assert (image[-1, -1] == 128).all()  # grey: what libjpeg paints where pixels are missing
     assert "read all the same" in doubt and "FF D9" in doubt
     assert decode(KINDS["long"], "a.jpg")[1] is None
+
+
+# ---- drafts --------------------------------------------------------------------------------------
+
+PLAIN = Recipe((15, 20), draft=True)  # of NOISE, 120 × 160, a quarter is twice as large
+AS_LARGE = Draft(4, 120, 160)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        (PLAIN, AS_LARGE),
+        (PLAIN._replace(draft=False), None),
+        (PLAIN._replace(image_size=None), None),
+        (PLAIN._replace(pad_to_aspect_ratio=True), None),
+        (PLAIN._replace(interpolation="area"), None),
+        (PLAIN._replace(interpolation="nearest"), None),
+        (PLAIN._replace(crop_to_aspect_ratio=True), AS_LARGE),
+        (PLAIN._replace(crop_to_aspect_ratio=True, image_size=(60, 10)), None),
+        (PLAIN._replace(color_mode="grayscale"), AS_LARGE),
+        (PLAIN._replace(color_mode="rgba"), AS_LARGE),
+    ],
+)
+def test_a_draft_is_made_where_it_is_not_seen(recipe, expected):
+    image, _, draft = decode(KINDS["long"], "a.jpg", recipe)
+    assert draft == expected
+    factor = draft.factor if draft else 1
+    assert image.shape == (120 // factor, 160 // factor, recipe.channels)
+
+
+@given(
+    size=st.tuples(st.integers(1, 5000), st.integers(1, 5000)),
+    image_size=st.tuples(st.integers(1, 400), st.integers(1, 400)),
+)
+def test_what_is_cropped_is_large_enough_for_its_draft(size, image_size):
+    (height, width), (new_height, new_width) = size, image_size
+    window = (
+        min(height, width * new_height // new_width),
+        min(width, height * new_width // new_height),
+    )
+    for factor in (2, 4, 8):
+        enough = all(a >= 2 * factor * b for a, b in zip(window, image_size, strict=True))
+        draft = reading._choose_draft(size, image_size)
+        assert enough == (draft is not None and draft.factor >= factor)
+
+
+@pytest.mark.parametrize("kind", ["long", "progressive", "grey", "CMYK"])
+def test_a_draft_in_other_channels_is_that_in_rgb(kind):
+    image, *_ = decode(KINDS[kind], "a.jpg", PLAIN)
+    grey, *_ = decode(KINDS[kind], "a.jpg", PLAIN._replace(color_mode="grayscale"))
+    expected = np.asarray(Image.fromarray(image).convert("L"), int)[..., np.newaxis]
+    np.testing.assert_allclose(grey, expected, rtol=0, atol=1)
+    rgba, *_ = decode(KINDS[kind], "a.jpg", PLAIN._replace(color_mode="rgba"))
+    np.testing.assert_array_equal(rgba, Image.fromarray(image).convert("RGBA"))

@@ -11,14 +11,17 @@ import pytest
 from conftest import write_picture
 
 from helpers import read_image, resize_image
-from helpers.datasets.folders import ImageFiles
+from helpers.datasets.image_files import ImageFiles
 from helpers.datasets.packed import load_pack, verify_pack
 from helpers.datasets.packing import pack
 from helpers.images import packs
-from helpers.images.batches import BatchRequest, Watch, expanded, load_batch, load_smallest
+from helpers.images.arrays import empty_arrays
+from helpers.images.batches import Watch, expanded, load_batch, load_smallest
 from helpers.images.pack_layout import FILE_WITH, PIXELS, PLACES
 from helpers.images.packs import OpenPacks, PackedNames, PackError
 from helpers.images.reading import ImageError
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.images.resizing import write_resized
 
 CONTENTS = {
@@ -68,7 +71,7 @@ def resized(images, image_size, dtype="float32"):
     """The batch that is to come."""
     batch = np.empty((len(images), *image_size, 3), dtype)
     for row, image in zip(batch, images, strict=True):
-        write_resized(row, image)
+        write_resized(row, image, Recipe(image_size, dtype))
     return batch
 
 
@@ -135,13 +138,13 @@ def test_what_was_packed_comes_back(contents, whole_pack, images, pictures):
 def test_names_as_they_are_give_what_a_list_of_them_gives(whole_pack, dtype, load, draft):
     order = np.random.default_rng(0).permutation(70)
     names = load_pack(whole_pack).filenames[order]
-    options = {"image_size": (20, 24), "dtype": dtype} | draft
-    expected = load_batch(BatchRequest(list(names), **options))
-    request = BatchRequest(names, **options)
+    recipe = Recipe(**{"image_size": (20, 24), "dtype": dtype} | draft)
+    expected = load_batch(BatchRequest(list(names), recipe))
+    request = BatchRequest(names, recipe)
     if load is load_batch:
         loaded = load_batch(request)
     else:
-        loaded = expanded(load_smallest(request), request, np.empty(request.shape, dtype))
+        loaded = expanded(load_smallest(request), request, empty_arrays(request.layout, 70))
     assert loaded.images.tobytes() == expected.images.tobytes()
     assert loaded.positions == expected.positions
 
@@ -149,10 +152,10 @@ def test_names_as_they_are_give_what_a_list_of_them_gives(whole_pack, dtype, loa
 def test_the_index_is_not_read_for_names_as_they_are(packed, file):
     names = load_pack(packed).filenames
     (packed / "index.npy").unlink()
-    assert len(load_batch(BatchRequest(names, (20, 20))).images) == 70
+    assert len(load_batch(BatchRequest(names, Recipe((20, 20)))).images) == 70
     os.truncate(packed / file, 1000)
     with pytest.raises(ImageError, match=r"x.pack#69: .*picture 69; delete the folder"):
-        load_batch(BatchRequest(names[-1:], (20, 20)))
+        load_batch(BatchRequest(names[-1:], Recipe((20, 20))))
 
 
 def test_read_image_gives_an_array_that_can_be_written_to(whole_pack, images):
@@ -164,7 +167,7 @@ def test_read_image_gives_an_array_that_can_be_written_to(whole_pack, images):
 def test_without_pread_as_on_windows(whole_pack, images, monkeypatch):
     monkeypatch.setattr(packs, "_read_at", packs._seek_and_read)
     names = load_pack(whole_pack).filenames
-    packed = load_batch(BatchRequest(names, (20, 20)))
+    packed = load_batch(BatchRequest(names, Recipe((20, 20))))
     assert packed.images.tobytes() == resized(images, (20, 20)).tobytes()
     for number in (69, 0, 17):
         np.testing.assert_array_equal(read_image(f"{whole_pack}#{number}"), images[number])
@@ -172,16 +175,16 @@ def test_without_pread_as_on_windows(whole_pack, images, monkeypatch):
 
 def test_pictures_of_several_packs_and_files_in_one_batch(whole_pack, packed, pictures, images):
     names = [f"{whole_pack}#1", pictures[2], f"{packed}#3", f"{whole_pack}#4"]
-    mixed = load_batch(BatchRequest(names, (20, 20)))
+    mixed = load_batch(BatchRequest(names, Recipe((20, 20))))
     expected = resized([images[1], read_image(pictures[2]), *images[3:5]], (20, 20))
     assert mixed.images.tobytes() == expected.tobytes()
 
 
 def test_a_relative_name_begins_in_the_folder_of_the_request(packed):
-    expected = load_batch(BatchRequest([f"{packed}#0"], (20, 20)))
+    expected = load_batch(BatchRequest([f"{packed}#0"], Recipe((20, 20))))
     names = PackedNames("x.pack", load_pack(packed).filenames.rows[:1])
     for relative in (["x.pack#0"], names):
-        request = BatchRequest(relative, (20, 20), folder=str(packed.parent))
+        request = BatchRequest(relative, Recipe((20, 20)), folder=str(packed.parent))
         assert load_batch(request).images.tobytes() == expected.images.tobytes()
 
 
@@ -194,14 +197,14 @@ def test_a_picture_that_has_the_size_already_gives_the_bytes_that_resizing_gives
         resized = resize_image(image, (16, 16))
         expected = resized if dtype == "float32" else np.rint(255 * resized).astype(np.uint8)
         row = np.empty((16, 16, 3), dtype)
-        write_resized(row, image)
+        write_resized(row, image, Recipe((16, 16), dtype))
         assert row.tobytes() == expected.tobytes()
 
 
 def test_the_times_to_read_and_to_decode_are_noted(contents, whole_pack):
     names = load_pack(whole_pack).filenames
     for some in (names, list(names)):
-        times = load_batch(BatchRequest(some, (20, 20))).times
+        times = load_batch(BatchRequest(some, Recipe((20, 20)))).times
         assert times.seconds["read"] > 0
         assert (times.seconds["decode"] == 0) == (contents == "pixels")
 
@@ -213,7 +216,7 @@ def test_what_may_be_wrong_with_a_file_is_noted_under_its_name_in_the_pack(tmp_p
         names = pack(ImageFiles([str(file)], [0], ("a",)), path, contents="files").filenames
     lines = LinesOf(["first", "second"])
     for some in (names, list(names)):
-        [*heard, doubt] = load_batch(BatchRequest(some, (5, 7)), watch=lines).suspects
+        [*heard, doubt] = load_batch(BatchRequest(some, Recipe((5, 7))), watch=lines).suspects
         assert heard == [(f"{path}#0", "first"), (f"{path}#0", "second")]
         assert doubt[0] == f"{path}#0" and doubt[1].startswith("has 16 bits a value")
     with pytest.warns(UserWarning, match="x.pack#0: has 16 bits a value"):
@@ -266,7 +269,7 @@ def test_a_name_that_means_nothing_is_an_error_that_says_so(packed, name, words)
 def test_a_file_that_is_cut_is_named_before_and_while_it_is_used(packed, file, in_index, size):
     file = "index.npy" if in_index else file
     names = load_pack(packed).filenames
-    before = load_batch(BatchRequest(names, (20, 20)))
+    before = load_batch(BatchRequest(names, Recipe((20, 20))))
     whole = (packed / file).stat().st_size
     os.truncate(packed / file, int(whole * size) if size == 0.5 else size % whole)
     for check in (load_pack, verify_pack):
@@ -274,9 +277,9 @@ def test_a_file_that_is_cut_is_named_before_and_while_it_is_used(packed, file, i
             check(packed)
     for some in (list(names),) if in_index else (list(names), names):
         with pytest.raises(ImageError, match=f"{file}.*pack the files again"):
-            load_batch(BatchRequest(some, (20, 20)))
+            load_batch(BatchRequest(some, Recipe((20, 20))))
         if size in (0.5, -1):
-            rest = load_batch(BatchRequest(some, (20, 20), skip_errors=True))
+            rest = load_batch(BatchRequest(some, Recipe((20, 20)), skip_errors=True))
             assert rest.images.tobytes() == before.images[rest.positions].tobytes()
             assert len(rest.positions) + len(rest.errors) == len(names)
             assert rest.errors[-1].filename == names[-1]
@@ -309,7 +312,7 @@ def test_a_file_that_is_missing_is_named(packed, file):
                 read_image(f"{packed}#0")
         if missing == file:
             with pytest.raises(ImageError, match=rf"x.pack#0: .*{missing} .*No such file"):
-                load_batch(BatchRequest(names, (20, 20)))
+                load_batch(BatchRequest(names, Recipe((20, 20))))
         (packed / missing).write_bytes(content)
     load_pack(packed)
 
@@ -328,9 +331,9 @@ def test_a_changed_byte_names_the_picture(packed, file):
     words = rf"x.pack#17: .*{file}.*made from 17.jpg"
     for some in (names, list(names)):
         with pytest.raises(ImageError, match=words) as caught:
-            load_batch(BatchRequest(some, (20, 20)))
+            load_batch(BatchRequest(some, Recipe((20, 20))))
         assert caught.value.filename == names[17]
-        rest = load_batch(BatchRequest(some, (20, 20), skip_errors=True))
+        rest = load_batch(BatchRequest(some, Recipe((20, 20)), skip_errors=True))
         assert [error.filename for error in rest.errors] == [names[17]]
         assert rest.positions == [*range(17), *range(18, 70)]
     with pytest.raises(PackError, match=rf"{file}.*made from 17.jpg"):
@@ -359,7 +362,7 @@ def test_any_byte_that_changes_is_noticed(tmp_path, contents, file):
                     assert read_image(name).tobytes() == image.tobytes()
                 except ImageError as error:
                     assert changed in str(error)
-            request = BatchRequest(packed_names, (2, 3), "uint8", skip_errors=True)
+            request = BatchRequest(packed_names, Recipe((2, 3), "uint8"), skip_errors=True)
             loaded = load_batch(request)
             assert loaded.images.tobytes() == batch[loaded.positions].tobytes()
             assert all(changed in error.reason for error in loaded.errors)
@@ -379,7 +382,7 @@ def test_any_byte_that_changes_is_noticed(tmp_path, contents, file):
 @pytest.mark.parametrize("as_list", [False, True])
 def test_a_file_that_cannot_be_decoded_is_named_as_in_the_pack_and_as_it_was(packed, as_list):
     names = load_pack(packed).filenames[[21]]
-    request = BatchRequest(list(names) if as_list else names, (20, 20), max_pixels=50)
+    request = BatchRequest(list(names) if as_list else names, Recipe((20, 20), max_pixels=50))
     words = r"x.pack#21: claims .* more than the 50 allowed \(max_pixels\) \(made from 21.jpg\)"
     with pytest.raises(ImageError, match=words) as caught:
         load_batch(request)
@@ -398,14 +401,16 @@ def test_a_file_that_cannot_be_decoded_is_named_as_in_the_pack_and_as_it_was(pac
 def test_a_row_that_claims_what_is_not_there(packed, file, crc32, start, side):
     row = (0, crc32, start, side, side) if file == PIXELS else (0, crc32, start, side * side)
     with pytest.raises(ImageError, match=rf"x.pack#0: .*{file}.*made from 00.png"):
-        load_batch(BatchRequest(PackedNames(packed, np.array([row], PLACES[file])), (20, 20)))
+        load_batch(
+            BatchRequest(PackedNames(packed, np.array([row], PLACES[file])), Recipe((20, 20)))
+        )
 
 
 @pytest.mark.parametrize("contents", ["pixels"], indirect=True)
 def test_width_and_height_are_part_of_the_checksum(packed):
     rows = load_pack(packed).filenames.rows.copy()
     rows["height"], rows["width"] = rows["width"], rows["height"].copy()
-    turned = load_batch(BatchRequest(PackedNames(packed, rows), (20, 20), skip_errors=True))
+    turned = load_batch(BatchRequest(PackedNames(packed, rows), Recipe((20, 20)), skip_errors=True))
     assert turned.positions == np.flatnonzero(rows["height"] == rows["width"]).tolist()
 
 
@@ -420,7 +425,7 @@ def test_a_disk_that_cannot_be_read_is_an_error_that_names_the_file(packed, file
     monkeypatch.setattr(packs, "_read_at", fail)
     for names in (load_pack(packed).filenames[-1:], [f"{packed}#69"]):
         with pytest.raises(ImageError, match=rf"{file}.*Input/output error.*69.jpg"):
-            load_batch(BatchRequest(names, (20, 20)))
+            load_batch(BatchRequest(names, Recipe((20, 20))))
 
 
 @pytest.mark.skipif(not hasattr(psutil.Process, "num_fds"), reason="no descriptors on Windows")
@@ -430,12 +435,12 @@ def test_no_descriptor_stays_open(packed, file):
     before = psutil.Process().num_fds()
     for some in (names, list(names)) * 3:
         with pytest.raises(ImageError):
-            load_batch(BatchRequest(some, (20, 20)))
-        load_batch(BatchRequest(some, (20, 20), skip_errors=True))
+            load_batch(BatchRequest(some, Recipe((20, 20))))
+        load_batch(BatchRequest(some, Recipe((20, 20)), skip_errors=True))
         with pytest.raises(ImageError):
             read_image("nowhere.pack#0")
         with pytest.raises(RuntimeError):
-            load_batch(BatchRequest(some, (20, 20), augment=int, seeds=[0] * 70))
+            load_batch(BatchRequest(some, Recipe((20, 20)), augment=int, seeds=[0] * 70))
     assert psutil.Process().num_fds() == before
     (packed / "index.npy").write_bytes(b"no index")
     with OpenPacks() as open_packs:
@@ -460,4 +465,4 @@ def test_a_pack_that_is_made_anew_with_other_contents_says_what_is_missing(packe
     shutil.rmtree(packed)
     pack(ImageFiles(pictures, np.zeros(70, np.int64), ("a",)), packed, contents=other)
     with pytest.raises(ImageError, match=r"x.pack#0: .*(pixels|files).npy cannot be opened"):
-        load_batch(BatchRequest(names, (20, 20)))
+        load_batch(BatchRequest(names, Recipe((20, 20))))

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from drawn import COLOUR, COLOUR_ALPHA, HEIGHT, PALETTE, WIDTH, draw, encode
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from helpers.images.reading import ImageError, decode
 
@@ -130,6 +130,42 @@ def test_bmp_with_runs_of_equal_pixels(padding):
 def test_kinds_that_only_pillow_reads(format):
     data = encode(COLOUR, format)
     np.testing.assert_array_equal(read(data), Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def containers(major, *compatible):
+    """The first box of an AVIF or HEIC file."""
+    brands = major + bytes(4) + b"".join(compatible)
+    return struct.pack(">I", 8 + len(brands)) + b"ftyp" + brands + bytes(99)
+
+
+def refusal(data):
+    with pytest.raises(ImageError) as caught:
+        read(data)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("major", [b"heic", b"heix", b"hevc", b"mif1", b"msf1"])
+def test_heic_is_refused_with_what_reads_it(major):
+    for data in (containers(major, b"mif1", b"heic", b"miaf"), containers(major)):
+        assert refusal(data) == (
+            "is HEIC, which needs the package pillow-heif: pip install pillow-heif, and pass "
+            "read=lambda name: np.asarray(pillow_heif.open_heif(name))"
+        )
+
+
+def test_avif_whose_first_brand_is_that_of_its_container():
+    data = encode(COLOUR, "AVIF")
+    assert data[8:12] == b"avif" and b"mif1" in data[16:32]
+    np.testing.assert_array_equal(read(data[:8] + b"mif1" + data[12:]), read(data))
+
+
+def test_avif_without_its_decoder(monkeypatch):
+    monkeypatch.setattr(features, "check", lambda name: name != "avif")
+    assert "Pillow was built without: pip install --upgrade" in refusal(encode(COLOUR, "AVIF"))
+
+
+def test_films_are_no_pictures():
+    assert "is no picture of a kind that is read here" in refusal(containers(b"isom", b"mp42"))
 
 
 def test_a_ppm_of_16_bits():

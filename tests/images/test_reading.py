@@ -12,6 +12,7 @@ import cv2
 import keras
 import numpy as np
 import pytest
+import skimage.io  # noqa: F401 - a doubt names it, and is evaluated
 import tensorflow as tf
 import tifffile
 from drawn import (
@@ -32,7 +33,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from helpers.images import reading
-from helpers.images.reading import ImageError, decode, read_image
+from helpers.images.reading import ImageError, decode, in_color_mode, read_image
+from helpers.images.recipe import Recipe
 
 
 def as_rgb(image):
@@ -106,19 +108,53 @@ def test_of_16_bits_the_upper_8_are_kept(save, format, channels):
     assert_same_picture(read_image(save(data)), expected)
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_values_that_do_not_fill_16_bits_are_doubted(save, format, channels):
-    for largest, is_doubtful in ((200, True), (4095, True), (16_383, True), (16_384, False)):
+def with_16_bits(format, pixels):
+    """A file of uint16 values, red first."""
+    if format == "PNG":
+        order = [2, 1, 0, 3] if pixels.shape[2] > 1 else [0]  # OpenCV wants blue first
+        return cv2.imencode(".png", pixels[..., order[: pixels.shape[2]]])[1].tobytes()
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels.squeeze(), photometric="rgb" if pixels.shape[2] > 1 else None)
+    return file.getvalue()
+
+
+every_16_bits = pytest.mark.parametrize(
+    ("format", "channels"), [("PNG", 1), ("PNG", 3), ("PNG", 4), ("TIFF", 1), ("TIFF", 3)]
+)
+
+
+@every_16_bits
+def test_values_that_do_not_fill_16_bits_are_doubted(format, channels):
+    for largest, is_dark in ((200, True), (4095, True), (16_383, True), (16_384, False)):
         pixels = np.linspace(0, largest, 35 * channels).astype(np.uint16).reshape(5, 7, channels)
-        data = cv2.imencode(f".{format}", pixels)[1].tobytes()
-        image, doubt, _ = decode(data, "picture")
-        assert image.max() == largest >> 8
-        assert (doubt is not None) == is_doubtful
-        if is_doubtful:
-            assert f"no value above {largest:,}: it comes out nearly black" in doubt
-    black = cv2.imencode(f".{format}", np.zeros((5, 7, channels), np.uint16))[1].tobytes()
-    assert decode(black, "picture")[1] is None
+        image, doubt, _ = decode(with_16_bits(format, pixels), "picture")
+        assert image.max() == pixels[..., :3].max() >> 8
+        assert doubt.startswith("has 16 bits a value, of which the upper 8 are kept")
+        assert (f"no value above {largest:,}: it comes out nearly black" in doubt) == is_dark
+
+
+@every_16_bits
+def test_what_a_doubt_says_to_pass_gives_all_values(save, format, channels):
+    pixels = np.random.default_rng(0).integers(0, 1 << 16, (5, 7, channels), np.uint16)
+    filename = save(with_16_bits(format, pixels), f"deep.{format.lower()}")
+    for recipe in (Recipe(), Recipe(color_mode="grayscale"), Recipe(color_mode="rgba")):
+        _, doubt, _ = decode(Path(filename).read_bytes(), filename, recipe)
+        read = eval(doubt.split("such as read=")[1].split(", with dtype='float32'")[0])
+        values = read(filename)
+        assert values.dtype == np.uint16
+        np.testing.assert_array_equal(values, pixels[..., :3].squeeze())
+
+
+@every_16_bits
+@pytest.mark.parametrize("factor", [257, 256])
+def test_8_bits_that_were_saved_with_16_are_not_doubted(format, channels, factor):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint16)
+    image, doubt, _ = decode(with_16_bits(format, pixels * np.uint16(factor)), "picture")
+    np.testing.assert_array_equal(image, np.broadcast_to(pixels[..., :3], (5, 7, 3)))
+    assert doubt is None
+    pixels = pixels * np.uint16(factor)
+    pixels[-1, -1] += 1
+    assert "to keep all" in decode(with_16_bits(format, pixels), "picture")[1]
 
 
 def test_a_doubtful_picture_is_read_with_a_warning_that_names_it(save):
@@ -218,6 +254,189 @@ def test_where_keras_and_tensorflow_read_otherwise(save):
             assert (as_keras(filename) == np.clip(value, 0, 255)).all()
             with pytest.raises(tf.errors.InvalidArgumentError):
                 tf.io.decode_image(file.getvalue())
+
+
+# ---- color_mode ----------------------------------------------------------------------------------
+
+GREY_RECIPE, ALPHA_RECIPE = Recipe(color_mode="grayscale"), Recipe(color_mode="rgba")
+every_recipe = pytest.mark.parametrize(
+    "recipe", [GREY_RECIPE, ALPHA_RECIPE], ids=["grayscale", "rgba"]
+)
+
+
+def by_keras(filename, recipe):
+    image = np.asarray(keras.utils.load_img(filename, color_mode=recipe.color_mode))
+    return image[..., np.newaxis] if image.ndim == 2 else image
+
+
+def png_chunk(name, content):
+    return (
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+    )
+
+
+def with_chunk(data, chunk):
+    """Put a chunk into a PNG, before its pixels."""
+    position = data.index(b"IDAT") - 4
+    return data[:position] + chunk + data[position:]
+
+
+BLACK_IS_NOTHING = png_chunk(b"tRNS", bytes(2))
+TRANSPARENT = {
+    "PNG": encode(COLOUR_ALPHA, "PNG"),
+    "PNG grey": encode(GREY_ALPHA, "PNG"),
+    "PNG palette": encode(PALETTE, "PNG", transparency=bytes(range(0, 128, 2))),
+    "PNG one entry": encode(PALETTE, "PNG", transparency=3),
+    "PNG one colour": encode(COLOUR, "PNG", transparency=COLOUR.getpixel((0, 0))),
+    "PNG one grey": with_chunk(encode(GREY, "PNG"), BLACK_IS_NOTHING),
+    "PNG one bit": with_chunk(encode(ONE_BIT, "PNG"), BLACK_IS_NOTHING),
+    "PNG animated": encode(COLOUR_ALPHA, "PNG", save_all=True, append_images=[COLOUR_ALPHA]),
+    "WebP": encode(COLOUR_ALPHA, "WebP", lossless=True, exact=True),
+    "WebP lossy": encode(COLOUR_ALPHA, "WebP", quality=80),
+    "TIFF": encode(COLOUR_ALPHA, "TIFF", compression="tiff_deflate"),
+    "TIFF grey": encode(GREY_ALPHA, "TIFF"),
+    "GIF": encode(PALETTE, "GIF", transparency=PALETTE.getpixel((0, 0))),
+    "BMP": encode(COLOUR_ALPHA, "BMP"),
+    "AVIF": encode(COLOUR_ALPHA, "AVIF"),
+    "JPEG 2000": encode(COLOUR_ALPHA, "JPEG2000"),
+}
+
+
+@every_recipe
+@every_format
+def test_grey_and_opaque_as_keras(save, name, recipe):
+    lossy = "JPEG" in name or name in ("WebP lossy", "WebP extended")
+    image, doubt, _ = decode(FORMATS[name], name, recipe)
+    expected = by_keras(save(FORMATS[name]), recipe)
+    assert_same_picture(image, expected, atol=2 if lossy else recipe.channels == 1)
+    assert doubt is None
+
+
+@every_recipe
+@pytest.mark.parametrize("name", TRANSPARENT)
+def test_grey_and_transparency_as_keras(save, name, recipe):
+    image, *_ = decode(TRANSPARENT[name], name, recipe)
+    expected = by_keras(save(TRANSPARENT[name]), recipe)
+    assert_same_picture(image, expected, atol=recipe.channels == 1)
+    assert recipe.channels == 1 or expected[..., 3].min() < 255 or name == "BMP"
+
+
+@every_recipe
+@pytest.mark.parametrize("format", ["PNG", "BMP", "GIF", "TIFF", "JPEG", "WebP"])
+@pytest.mark.parametrize(
+    "image", [GREY, ONE_BIT, Image.linear_gradient("L")], ids=lambda image: image.mode
+)
+def test_grey_files_keep_their_values(image, format, recipe):
+    if format == "WebP":
+        data = encode(image.convert("RGB"), format, lossless=True)
+    else:
+        data = encode(image.convert("L") if format == "JPEG" else image, format)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+    result, *_ = decode(data, "grey", recipe)
+    assert (result[..., : min(recipe.channels, 3)] == expected[..., np.newaxis]).all()
+    assert recipe.channels == 1 or (result[..., 3] == 255).all()
+
+
+def test_any_colour_becomes_grey_as_with_pillow():
+    colours = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    image, *_ = decode(encode(Image.fromarray(colours), "PNG"), "colours", GREY_RECIPE)
+    expected = np.asarray(Image.fromarray(colours).convert("L"))[..., np.newaxis]
+    assert_same_picture(image, expected, atol=1)
+
+
+@every_recipe
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
+def test_other_colours(mode, recipe):
+    data = encode(COLOUR.convert("CMYK") if mode == "CMYK" else COLOUR, "TIFF")
+    if mode != "CMYK":
+        data = encode(Image.fromarray(draw(), mode), "TIFF")
+    expected = Image.fromarray(decode(data, mode)[0]).convert(
+        "L" if recipe.channels == 1 else "RGBA"
+    )
+    image, *_ = decode(data, mode, recipe)
+    expected = np.asarray(expected).reshape(HEIGHT, WIDTH, recipe.channels)
+    assert_same_picture(image, expected, atol=1)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_of_16_bits_with_alpha_the_upper_8_are_kept(format):
+    pixels = np.random.default_rng(0).integers(0, 1 << 16, (5, 7, 4), np.uint16)
+    data = with_16_bits("PNG", pixels)
+    if format == "TIFF":
+        file = io.BytesIO()
+        tifffile.imwrite(file, pixels, photometric="rgb", extrasamples=["unassalpha"])
+        data = file.getvalue()
+    assert_same_picture(decode(data, "deep", ALPHA_RECIPE)[0], (pixels >> 8).astype(np.uint8))
+
+
+def test_of_16_bits_of_grey_one_value_may_stand_for_nothing():
+    pixels = np.arange(35, dtype=np.uint16).reshape(5, 7, 1) * 300
+    chunk = png_chunk(b"tRNS", struct.pack(">H", 600))
+    image, *_ = decode(with_chunk(with_16_bits("PNG", pixels), chunk), "deep", ALPHA_RECIPE)
+    np.testing.assert_array_equal(image[..., :3], np.broadcast_to(pixels >> 8, (5, 7, 3)))
+    np.testing.assert_array_equal(image[..., 3:], np.where(pixels == 600, 0, 255))
+
+
+@every_recipe
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WebP", "TIFF"])
+def test_every_mode_is_turned(format, orientation, recipe):
+    note = Image.Exif()
+    note[0x0112] = orientation
+    picture = COLOUR if format == "JPEG" else COLOUR_ALPHA
+    data = encode(picture, format, exif=note, **({"lossless": True} if format == "WebP" else {}))
+    whole = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    expected = np.asarray(whole.convert("L" if recipe.channels == 1 else "RGBA"))
+    image, *_ = decode(data, "turned", recipe)
+    expected = expected.reshape(*expected.shape[:2], recipe.channels)
+    assert_same_picture(image, expected, atol=2 if format == "JPEG" else recipe.channels == 1)
+
+
+@pytest.mark.parametrize("name", ["PNG", "PNG palette", "WebP", "TIFF"])
+def test_a_cut_file_with_alpha_is_refused(name):
+    data = TRANSPARENT[name]
+    last = len(data) - (4 if "PNG" in name else 0)  # there the checksum of an empty end follows
+    for cut in sorted({*range(1, 60), *range(60, last, 37), *range(last - 20, last)}):
+        with pytest.raises(ImageError):
+            decode(data[:cut], name, ALPHA_RECIPE)
+
+
+@pytest.mark.parametrize("name", ["PNG", "PNG palette"])
+def test_no_bit_of_a_png_changes_its_pixels_or_alpha_unnoticed(name):
+    whole = TRANSPARENT[name]
+    expected = decode(whole, name, ALPHA_RECIPE)[0]
+    for position in range(len(whole)):
+        changed = bytearray(whole)
+        changed[position] ^= 1 << position % 8
+        try:
+            image, *_ = decode(bytes(changed), name, ALPHA_RECIPE)
+        except ImageError:
+            continue
+        assert_same_picture(image, expected)
+
+
+@every_recipe
+@pytest.mark.parametrize("name", TRANSPARENT)
+def test_max_pixels_holds_in_every_mode(name, recipe):
+    with pytest.raises(ImageError, match=f"claims {WIDTH} × {HEIGHT} pixels"):
+        decode(TRANSPARENT[name], name, recipe._replace(max_pixels=HEIGHT * WIDTH - 1))
+
+
+def test_pixels_of_a_pack_in_every_mode():
+    pixels = draw()
+    pixels.flags.writeable = False
+    assert in_color_mode(pixels, Recipe()) is pixels
+    for recipe in (GREY_RECIPE, ALPHA_RECIPE):
+        expected, *_ = decode(FORMATS["PNG"], "the same", recipe)
+        assert_same_picture(in_color_mode(pixels, recipe), expected)
+
+
+def test_a_mask_in_a_pack_of_pixels_is_refused():
+    with pytest.raises(ImageError, match=r"a\.pack#3: lies in a pack of pixels.*contents='files'"):
+        in_color_mode(draw(), Recipe().for_masks("uint8", 0, None), "a.pack#3")
 
 
 # ---- read_image: what is no picture --------------------------------------------------------------

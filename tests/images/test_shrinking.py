@@ -14,7 +14,7 @@ from helpers.images.shrinking import CACHED, MOST_KEPT, Draft, Workspace, _block
 
 def shrunk(image, image_size, draft=None):
     out = np.empty((*image_size, 3), np.float32)
-    shrink(image, out, draft)
+    shrink(image, out, "bilinear", draft)
     return out / 255
 
 

@@ -4,10 +4,12 @@ import zlib
 
 import numpy as np
 import pytest
+import skimage.io  # noqa: F401 - an error names it, and is evaluated
 import tifffile
 from drawn import encode
 from PIL import Image
 
+from helpers.images import sixteen_bits
 from helpers.images.reading import ImageError, decode
 
 NOISE = np.random.default_rng(0).integers(100, 140, (90, 110, 3), np.uint8)
@@ -95,6 +97,21 @@ def test_values_without_a_rule_are_refused_and_named(dtype, channels):
     reason = refused(written(pixels, photometric="rgb" if channels == 3 else "minisblack"))
     assert f"holds {kind} of {np.dtype(dtype).itemsize * 8} bits" in reason
     assert "damaged" not in reason
+    assert "pass read=, such as read=skimage.io.imread, with dtype='float32'" in reason
+
+
+def test_32_bits_are_refused_and_left_to_read():
+    assert "Pillow's mode 'I', which is not read here: pass read=" in refused(
+        written(np.zeros((5, 6), np.uint32))
+    )
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint32", "float32", "float64"])
+def test_what_an_error_says_to_pass_reads_these_values(save, dtype):
+    values = (np.random.default_rng(0).random((5, 6)) * 1000).astype(dtype)
+    data = written(values)
+    read = eval(refused(data).split("such as read=")[1].split(", with dtype='float32'")[0])
+    np.testing.assert_array_equal(read(save(data, "a.tif")), values)
 
 
 def grey_tiff(bits, values, white_is_zero=False):
@@ -127,7 +144,8 @@ def test_of_12_bits_the_upper_8_are_kept():
     values = np.random.default_rng(0).integers(0, 1 << 12, (9, 14))
     image, doubt, _ = decode(grey_tiff(12, values), "a.tif")
     np.testing.assert_array_equal(image[..., 0], values >> 4)
-    assert doubt is None
+    assert doubt.startswith("has 12 bits a value, of which the upper 8 are kept; to keep all, pass")
+    assert decode(grey_tiff(12, values & ~15), "a.tif")[1] is None
 
 
 @pytest.mark.parametrize("bits", [3, 6, 10, 14])
@@ -145,7 +163,17 @@ def test_colours_side_by_side_and_in_planes(dtype, planes, compression):
     if planes == "separate":
         pixels = np.moveaxis(pixels, -1, 0)
     data = written(pixels, photometric="rgb", planarconfig=planes, compression=compression)
-    np.testing.assert_array_equal(decode(data, "a.tif")[0], NOISE)
+    image, doubt, _ = decode(data, "a.tif")
+    np.testing.assert_array_equal(image, NOISE)
+    # Nothing was lost, which of planes nobody here knows.
+    assert (doubt is not None) == (dtype == "uint16" and planes == "separate")
+
+
+def test_of_planes_of_16_bits_opencv_is_not_asked_for_all_bits(monkeypatch):
+    monkeypatch.setattr(sixteen_bits, "doubt_of_file", None)  # where it returns what memory holds
+    pixels = np.moveaxis(NOISE.astype(np.uint16) * 257, -1, 0)
+    data = written(pixels, photometric="rgb", planarconfig="separate", compression="zlib")
+    assert decode(data, "a.tif")[1] == sixteen_bits.DOUBT
 
 
 def test_planes_of_16_bits_with_alpha_are_refused():

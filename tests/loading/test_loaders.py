@@ -18,8 +18,11 @@ import pytest
 from conftest import REPOSITORY, in_background, is_alive, wait_until
 from PIL import Image
 
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.arrays import batch_bytes
+from helpers.images.batches import load_batch
 from helpers.images.reading import ImageError
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.loading import loaders
 from helpers.loading.loaders import ExecutorLoader, Loader, ProcessLoader
 from helpers.loading.memory import BatchMemory
@@ -51,20 +54,20 @@ def broken(tmp_path):
 
 
 def memory_for(dtype="float32", count=6):
-    return BatchMemory((count, *SIZE, 3), dtype)
+    return BatchMemory(batch_bytes([((*SIZE, 3), dtype)], count))
 
 
 @contextlib.contextmanager
 def process_loader(augment=None, workers=1, slots=4, timeout=60, memory=None):
-    loader = ProcessLoader(memory or memory_for(), workers, slots, timeout, augment)
+    loader = ProcessLoader(memory or memory_for(), workers, slots, timeout, (augment, None))
     try:
         yield loader
     finally:
         loader.close()
 
 
-def request_for(filenames, **options):
-    return BatchRequest(filenames, SIZE, seeds=SEEDS[: len(filenames)], **options)
+def request_for(filenames, dtype="float32", **options):
+    return BatchRequest(filenames, Recipe(SIZE, dtype), seeds=SEEDS[: len(filenames)], **options)
 
 
 def pid_of_worker(image, rng):
@@ -180,7 +183,7 @@ def test_an_error_arrives_as_it_was_raised(filenames, broken, kind):
 
 @every_loader
 def test_files_left_out_are_reported(filenames, broken, kind):
-    request = BatchRequest([broken, *filenames], SIZE, skip_errors=True)
+    request = BatchRequest([broken, *filenames], Recipe(SIZE), skip_errors=True)
     with make_loader(kind) as loader:
         loaded = loader.load(request)
     assert loaded.positions == [1, 2, 3, 4, 5]
@@ -521,7 +524,7 @@ def test_a_heavy_library_in_workers_is_warned_about_once(filenames):
             assert loader.load(request).images.tobytes() == expected
             loader.rest()  # the next workers are new ones
     [warning] = caught
-    for part in ("augment imports torch in each worker", "no GPU", "Rescaling", "numpy"):
+    for part in ("augment or read imports torch in each worker", "no GPU", "Rescaling", "numpy"):
         assert part in str(warning.message)
 
 
@@ -547,7 +550,7 @@ def test_a_function_that_cannot_be_sent_is_named_at_once(nested):
 
     augment = (lambda image, rng: uses_a_lock(image, rng)) if nested else uses_a_lock
     with pytest.raises(TypeError, match="cannot be sent to worker processes") as caught:
-        ProcessLoader(memory_for(), 1, 4, 60, augment)
+        ProcessLoader(memory_for(), 1, 4, 60, (augment, None))
     assert augment.__qualname__ in str(caught.value)
     assert "lock" in str(caught.value)
 
@@ -650,7 +653,8 @@ FORKED = """
 import os, sys
 import numpy as np
 from helpers.loading import loaders as workers
-from helpers.images.batches import BatchRequest
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.loading.memory import BatchMemory
 
 filenames = sys.argv[1:]
@@ -659,10 +663,10 @@ def pid(image, rng):
     return np.full_like(image, os.getpid())
 
 def pid_of_worker():
-    request = BatchRequest(filenames, (9, 9), "float32", pid, [(0,)] * len(filenames))
+    request = BatchRequest(filenames, Recipe((9, 9)), pid, [(0,)] * len(filenames))
     return int(loader.load(request).images[0, 0, 0, 0])
 
-loader = workers.ProcessLoader(BatchMemory((9, 9, 9, 3), "float32"), 1, 4, 30, pid)
+loader = workers.ProcessLoader(BatchMemory(9 * 9 * 9 * 3 * 4 + 64), 1, 4, 30, (pid, None))
 first = pid_of_worker()
 assert first != os.getpid()
 child = os.fork()
@@ -686,7 +690,8 @@ def test_a_fork_of_the_program_makes_its_own_batches_and_ends_nothing(filenames,
 FORKED_EARLY = """
 import os, signal, sys, threading, time
 from helpers.loading import loaders as workers
-from helpers.images.batches import BatchRequest
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.loading.memory import BatchMemory
 
 new_pool, begun = workers.Pool, threading.Event()
@@ -697,8 +702,8 @@ def slowly(*arguments):
     return new_pool(*arguments)
 
 workers.Pool = slowly
-request = BatchRequest(sys.argv[1:], (9, 9))
-loader = workers.ProcessLoader(BatchMemory((9, 9, 9, 3), "float32"), 1, 4, 30)
+request = BatchRequest(sys.argv[1:], Recipe((9, 9)))
+loader = workers.ProcessLoader(BatchMemory(9 * 9 * 9 * 3 * 4 + 64), 1, 4, 30)
 thread = threading.Thread(target=loader.load, args=[request])
 thread.start()
 begun.wait()
@@ -721,7 +726,9 @@ def test_a_fork_while_processes_are_started_does_not_hang(filenames, tmp_path):
 PLAIN = """
 import sys
 import numpy as np
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.batches import load_batch
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.loading.memory import BatchMemory
 from helpers.loading.loaders import ProcessLoader
 
@@ -733,8 +740,8 @@ def darken(image, rng):
 
 for augment in (darken, lambda image, rng: darken(image[:, ::-1], rng)):
     seeds = [(0, 0, number) for number in range(len(sys.argv[1:]))]
-    request = BatchRequest(sys.argv[1:], (12, 14), "float32", augment, seeds)
-    loader = ProcessLoader(BatchMemory((9, 12, 14, 3), "float32"), 2, 4, 30, augment)
+    request = BatchRequest(sys.argv[1:], Recipe((12, 14)), augment, seeds)
+    loader = ProcessLoader(BatchMemory(9 * 12 * 14 * 3 * 4 + 64), 2, 4, 30, (augment, None))
     loaded = loader.load(request)
     np.testing.assert_array_equal(loaded.images, load_batch(request).images)
     print("same")
@@ -751,12 +758,14 @@ BESIDE = """
 import sys
 import numpy as np
 from darkening import darken
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.batches import load_batch
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.loading.memory import BatchMemory
 from helpers.loading.loaders import ProcessLoader
 
-request = BatchRequest(sys.argv[1:], (12, 14), "float32", darken, [(0,)] * len(sys.argv[1:]))
-loader = ProcessLoader(BatchMemory((9, 12, 14, 3), "float32"), 2, 4, 30, darken)
+request = BatchRequest(sys.argv[1:], Recipe((12, 14)), darken, [(0,)] * len(sys.argv[1:]))
+loader = ProcessLoader(BatchMemory(9 * 12 * 14 * 3 * 4 + 64), 2, 4, 30, (darken, None))
 np.testing.assert_array_equal(loader.load(request).images, load_batch(request).images)
 loader.close()
 print("same")

@@ -1,6 +1,7 @@
 import concurrent.futures
 import gc
 import itertools
+import math
 import mmap
 import os
 import shutil
@@ -16,7 +17,8 @@ from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.images import batches
+from helpers.images import arrays as images_arrays
+from helpers.images.arrays import cut
 from helpers.loading import memory
 from helpers.loading.memory import BatchMemory, SharedMemory
 
@@ -27,15 +29,26 @@ def address(array):
     return array.ctypes.data
 
 
+def first_of(block, count, dtype, shape=SHAPE):
+    """The array of a batch of pictures that lies on a block of memory."""
+    return cut(block, [(shape[1:], dtype)], count)[0]
+
+
 def lend_own(dtype="float32"):
     """A function of (number of images) that lends batches of a BatchMemory."""
-    return BatchMemory(SHAPE, dtype).empty
+    own = memory_for(dtype)
+    return lambda count: first_of(own.empty(), count, dtype)
+
+
+def memory_for(dtype="float32", shape=SHAPE):
+    return BatchMemory(math.prod(shape) * np.dtype(dtype).itemsize)
 
 
 def lend_shared(dtype="float32", slots=8):
     """The same, of a SharedMemory."""
-    shared = SharedMemory(slots, int(np.prod(SHAPE)) * np.dtype(dtype).itemsize, users=1)
-    return lambda count: shared.lend(shared.take(0), 0, (count, *SHAPE[1:]), dtype)
+    size = int(np.prod(SHAPE)) * np.dtype(dtype).itemsize
+    shared = SharedMemory(slots, size, users=1)
+    return lambda count: first_of(shared.lend(shared.take(0), 0, size), count, dtype)
 
 
 of_both = pytest.mark.parametrize("lender", [lend_own, lend_shared], ids=["own", "shared"])
@@ -50,11 +63,11 @@ def allocated(monkeypatch):
     """
     arrays = []
 
-    def aligned_empty(*arguments):
-        arrays.append(batches.aligned_empty(*arguments))
+    def empty_block(size):
+        arrays.append(images_arrays.empty_block(size))
         return arrays[-1]
 
-    monkeypatch.setattr(memory, "aligned_empty", aligned_empty)
+    monkeypatch.setattr(memory, "empty_block", empty_block)
     return arrays
 
 
@@ -219,8 +232,9 @@ def in_8_threads(lend, turns=200):
 
 
 def test_threads_never_share_a_batch(allocated):
-    own = BatchMemory((4, 16, 16, 3), "int64")
-    in_8_threads(lambda thread: own.empty(4))
+    shape = (4, 16, 16, 3)
+    own = memory_for("int64", shape)
+    in_8_threads(lambda thread: first_of(own.empty(), 4, "int64", shape))
     assert len(allocated) <= 8 * 4
 
 
@@ -228,7 +242,10 @@ def test_threads_never_share_a_slot():
     shape = (4, 16, 16, 3)
     # Just as many slots as are held at most, so that threads take each other's all the time.
     shared = SharedMemory(8 * 4, int(np.prod(shape)) * 8, users=8)
-    in_8_threads(lambda thread: shared.lend(shared.take(thread), thread, shape, "int64"))
+    size = math.prod(shape) * 8
+    in_8_threads(
+        lambda thread: first_of(shared.lend(shared.take(thread), thread, size), 4, "int64", shape)
+    )
     assert len({shared.take(0) for _ in range(8 * 4)} - {None}) == 8 * 4
     assert shared.take(0) is None
 
@@ -238,22 +255,22 @@ def test_threads_never_share_a_slot():
 
 @pytest.mark.parametrize("most_kept", [0, 2])
 def test_no_more_free_memory_is_kept_than_most_kept(allocated, most_kept):
-    own = BatchMemory(SHAPE, "float32")
+    own = memory_for()
     own.most_kept = most_kept
     for _ in range(2):
-        [own.empty(6) for _ in range(5)]  # held together, then gone together
+        [own.empty() for _ in range(5)]  # held together, then gone together
     assert len(allocated) == 5 + 5 - most_kept
 
 
 def test_clear_gives_back_what_is_free_and_leaves_what_is_held(allocated):
-    own = BatchMemory(SHAPE, "float32")
-    free, held = own.empty(6), own.empty(6)
+    own = memory_for()
+    free, held = own.empty(), own.empty()
     first = address(held)
     del free
     own.clear()
     del held
-    assert address(own.empty(6)) == first
-    batches = [own.empty(6), own.empty(6)]
+    assert address(own.empty()) == first
+    batches = [own.empty(), own.empty()]
     assert len(allocated) == 2 + 1
     del batches
 
@@ -268,18 +285,18 @@ def test_slots_are_apart_and_start_on_pages(slots, slot_bytes):
     offsets = sorted(shared.take(0) for _ in range(slots))
     assert all(offset % mmap.PAGESIZE == 0 for offset in offsets)
     assert all(after - before >= slot_bytes for before, after in itertools.pairwise(offsets))
-    last = shared.lend(offsets[-1], 0, (slot_bytes,), "uint8")
+    last = shared.lend(offsets[-1], 0, slot_bytes)
     last[...] = 7  # the last slot is whole, too
     assert address(last) % 64 == 0
 
 
 def test_when_all_slots_are_held_there_is_none():
     shared = SharedMemory(2, 100, users=3)
-    held = [shared.lend(shared.take(user), user, (100,), "uint8") for user in (0, 1)]
+    held = [shared.lend(shared.take(user), user, 100) for user in (0, 1)]
     assert [shared.take(user) for user in (0, 1, 2)] == [None] * 3
     first = address(held[1])
     del held[1]
-    assert address(shared.lend(shared.take(2), 2, (100,), "uint8")) == first
+    assert address(shared.lend(shared.take(2), 2, 100)) == first
 
 
 def test_a_user_gets_its_own_slot_back_first():
@@ -293,7 +310,7 @@ def test_a_user_gets_its_own_slot_back_first():
 def test_a_slot_whose_batch_is_gone_belongs_to_the_user_who_wrote_it():
     shared = SharedMemory(3, 100, users=2)
     slots = [shared.take(user) for user in range(2)]
-    batches = [shared.lend(slots[user], user, (100,), "uint8") for user in range(2)]
+    batches = [shared.lend(slots[user], user, 100) for user in range(2)]
     batches.clear()
     assert [shared.take(user) for user in (1, 0)] == slots[::-1]
 
@@ -334,7 +351,7 @@ class Slots:
     def lend(self, user, choice):
         if self.taken:
             offset, writer = self.taken.pop(choice % len(self.taken))
-            batch = self.memory.lend(offset, writer, (3, 100), "uint8")
+            batch = self.memory.lend(offset, writer, 300).reshape(3, 100)
             batch[...] = choice
             self.lent.append((offset, batch[choice % 3 :], choice))
 
@@ -366,7 +383,7 @@ def test_who_maps_the_file_writes_to_the_batch():
     offsets = [shared.take(0), shared.take(0)]
     other = mmap.mmap(shared.file.fileno(), 0)
     other[offsets[1] : offsets[1] + 100] = bytes(range(100))
-    assert shared.lend(offsets[1], 0, (100,), "uint8").tolist() == list(range(100))
+    assert shared.lend(offsets[1], 0, 100).tolist() == list(range(100))
 
 
 @settings(max_examples=30, deadline=None)
@@ -376,7 +393,7 @@ def test_each_user_has_a_number_outside_the_slots(slots, slot_bytes, users):
     other = mmap.mmap(shared.file.fileno(), 0)
     for user in range(users):
         shared.positions[user] = user + 1
-    batches = [shared.lend(shared.take(0), 0, (slot_bytes,), "uint8") for _ in range(slots)]
+    batches = [shared.lend(shared.take(0), 0, slot_bytes) for _ in range(slots)]
     for batch in batches:
         batch[...] = 255
     for user in (0, users // 2, users - 1):
@@ -387,7 +404,7 @@ def test_each_user_has_a_number_outside_the_slots(slots, slot_bytes, users):
 
 def test_a_batch_outlives_close_and_the_file_does_not():
     shared = SharedMemory(2, 100, users=1)
-    batch = shared.lend(shared.take(0), 0, (100,), "uint8")
+    batch = shared.lend(shared.take(0), 0, 100)
     batch[...] = 5
     descriptor = shared.file.fileno()
     shared.close()
@@ -408,7 +425,7 @@ def test_the_file_has_no_name(monkeypatch, tmp_path, missing):
         monkeypatch.delattr(os, name, raising=False)
     monkeypatch.setattr(memory.tempfile, "tempdir", str(tmp_path))
     shared = SharedMemory(2, 100, users=1)
-    batch = shared.lend(shared.take(0), 0, (100,), "uint8")
+    batch = shared.lend(shared.take(0), 0, 100)
     batch[...] = 1
     assert os.fstat(shared.file.fileno()).st_nlink == 0
     assert list(tmp_path.iterdir()) == []
@@ -421,7 +438,7 @@ def test_a_system_without_linux_calls_has_the_same_slots(monkeypatch, missing):
     for name in missing:
         monkeypatch.delattr(os, name, raising=False)
     shared = SharedMemory(3, 5000, users=1)
-    batches = [shared.lend(shared.take(0), 0, (5000,), "uint8") for _ in range(3)]
+    batches = [shared.lend(shared.take(0), 0, 5000) for _ in range(3)]
     assert shared.take(0) is None
     for number, batch in enumerate(batches):
         batch[...] = number
@@ -444,7 +461,7 @@ try:
         offsets.append(shared.take(0))
 except OSError as error:
     print(type(error).__name__, error.errno)
-batches = [shared.lend(offset, 0, (300_000,), "uint8") for offset in offsets]
+batches = [shared.lend(offset, 0, 300_000) for offset in offsets]
 for batch in batches:
     batch[...] = 1
 print(len(batches), "slots")

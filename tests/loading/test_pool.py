@@ -20,8 +20,10 @@ import pytest
 from conftest import in_background, is_alive, wait_until
 
 from helpers.datasets.photographs import load_photographs
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.batches import load_batch
 from helpers.images.reading import ImageError
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.loading import pool as pools
 from helpers.loading.pool import Pool, WorkerDiedError
 
@@ -39,7 +41,7 @@ SEEDS = [(0, 0, number) for number in range(70)]
 
 @contextlib.contextmanager
 def pool_of(workers=1, slots=8, augment=None):
-    pool = Pool(workers, slots, SLOT_BYTES, augment and cloudpickle.dumps(augment))
+    pool = Pool(workers, slots, SLOT_BYTES, augment and cloudpickle.dumps((augment, None)))
     try:
         yield pool
     finally:
@@ -47,7 +49,8 @@ def pool_of(workers=1, slots=8, augment=None):
 
 
 def request_for(filenames, **options):
-    return BatchRequest(list(filenames), SIZE, seeds=SEEDS[: len(filenames)], **options)
+    recipe = Recipe(SIZE, options.pop("dtype", "float32"))
+    return BatchRequest(list(filenames), recipe, seeds=SEEDS[: len(filenames)], **options)
 
 
 def pid_of_worker(image, rng):
@@ -316,7 +319,7 @@ def test_a_worker_stopped_in_the_middle_of_a_large_reply_is_a_timeout(pictures, 
         with monkeypatch.context() as patch:
             patch.setattr(pickle, "load", stop_and_load)
             with pytest.raises(TimeoutError):
-                pool.load(BatchRequest(pictures, (400, 400), seeds=SEEDS), 3)
+                pool.load(BatchRequest(pictures, Recipe((400, 400)), seeds=SEEDS), 3)
         assert wait_until(lambda: not is_alive(first))
         assert worker_of(pool, pictures) not in pids_in(held)
 
@@ -493,7 +496,7 @@ def test_end_leaves_no_process_and_no_descriptor(pictures):
     gc.collect()  # what earlier tests left, or it would be closed in the middle of this one
     me = psutil.Process()
     before, descriptors = processes_below(), me.num_fds()
-    pool = Pool(3, 3, SLOT_BYTES, cloudpickle.dumps(pid_of_worker))
+    pool = Pool(3, 3, SLOT_BYTES, cloudpickle.dumps((pid_of_worker, None)))
     load = functools.partial(pool.load, request_for(pictures[:3]))
     with concurrent.futures.ThreadPoolExecutor(3) as threads:
         list(threads.map(load, [60] * 30))
@@ -550,7 +553,7 @@ def test_end_wakes_those_who_wait(pictures, tmp_path, workers, timeout):
         (tmp_path / str(os.getpid())).touch()
         time.sleep(300)
 
-    pool = Pool(workers, 8, SLOT_BYTES, cloudpickle.dumps(work_long))
+    pool = Pool(workers, 8, SLOT_BYTES, cloudpickle.dumps((work_long, None)))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         waiting = [in_background(pool.load, request_for(pictures[:3]), timeout) for _ in range(8)]
@@ -623,7 +626,7 @@ def status_of(pid):
 def test_a_worker_takes_little_more_than_a_large_picture_and_uses_it_again(pictures, tmp_path):
     (name,) = load_photographs(MEGAPIXELS_16, 1, tmp_path).filenames
     decoded = math.prod(MEGAPIXELS_16) * 3
-    request = BatchRequest([name] * 3, (224, 224))
+    request = BatchRequest([name] * 3, Recipe((224, 224)))
     pool = Pool(1, 2, 3 * 224 * 224 * 3 * 4)
     try:
         pool.load(request._replace(filenames=pictures[:3]), 60)

@@ -16,8 +16,10 @@ import pytest
 from conftest import REPOSITORY
 
 from helpers.images import batches
-from helpers.images.batches import BatchRequest, load_batch
+from helpers.images.batches import load_batch
 from helpers.images.reading import ImageError
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.loading import pool as pools
 from helpers.loading import watch
 from helpers.loading.pool import Pool, WorkerDiedError
@@ -35,7 +37,9 @@ SIZE = (21, 17)
 
 
 def at(name, position=1, **options):
-    return whereabouts(BatchRequest(["first.png", name, "last.png"], SIZE, **options), position)
+    return whereabouts(
+        BatchRequest(["first.png", name, "last.png"], Recipe(SIZE), **options), position
+    )
 
 
 def test_a_file_is_named_with_its_size(save, tmp_path):
@@ -115,7 +119,9 @@ def complained_of(save):
 
 @contextlib.contextmanager
 def pool_of(augment=None, slots=4):
-    pool = Pool(1, slots, 70 * SIZE[0] * SIZE[1] * 3 * 4, augment and cloudpickle.dumps(augment))
+    pool = Pool(
+        1, slots, 70 * SIZE[0] * SIZE[1] * 3 * 4, augment and cloudpickle.dumps((augment, None))
+    )
     try:
         yield pool
     finally:
@@ -123,7 +129,9 @@ def pool_of(augment=None, slots=4):
 
 
 def request_for(names, **options):
-    return BatchRequest(names, SIZE, seeds=[(0, number) for number in range(len(names))], **options)
+    return BatchRequest(
+        names, Recipe(SIZE), seeds=[(0, number) for number in range(len(names))], **options
+    )
 
 
 def unchanged(image, rng):
@@ -186,7 +194,7 @@ def replacing_decode(decode):
 
 @needs_processes
 def test_of_a_flood_of_lines_the_first_ones_are_told_once(pictures, capfd):
-    def flood(data, filename, max_pixels, draft_for):
+    def flood(data, filename, recipe):
         os.write(2, f"{filename}: first\n\n{filename}: first\n".encode())
         os.write(2, b"".join(b"line %d\n" % number for number in range(100_000)))
         return np.zeros((9, 9, 3), np.uint8), None, None
@@ -231,7 +239,8 @@ def test_a_crash_in_a_decoder_says_where_it_was(pictures, capfd, monkeypatch, st
 # A program whose standard error is closed loads in processes, with shared memory or without.
 SILENT = """
 import sys
-from helpers.images.batches import BatchRequest
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest
 from helpers.loading import pool
 from helpers.loading.loaders import ProcessLoader
 from helpers.loading.memory import BatchMemory
@@ -241,9 +250,9 @@ def no_memory(*arguments, **options):
 
 if sys.argv[1] == "without memory":
     pool.SharedMemory = no_memory
-loader = ProcessLoader(BatchMemory((3, 21, 17, 3), "uint8"), 1, slots=4, timeout=60)
+loader = ProcessLoader(BatchMemory(3 * 21 * 17 * 3 + 64), 1, slots=4, timeout=60)
 for _ in range(3):
-    print(loader.load(BatchRequest(sys.argv[2:], (21, 17), "uint8")).images.shape)
+    print(loader.load(BatchRequest(sys.argv[2:], Recipe((21, 17), "uint8"))).images.shape)
 loader.close()
 """
 

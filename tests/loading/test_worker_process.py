@@ -20,8 +20,10 @@ import pytest
 from conftest import is_alive, wait_until
 
 from helpers.images.augmenting import AugmentError
-from helpers.images.batches import BatchRequest, LoadedBatch, load_batch
+from helpers.images.batches import load_batch
 from helpers.images.reading import ImageError
+from helpers.images.recipe import Recipe
+from helpers.images.request import BatchRequest, LoadedBatch
 from helpers.loading.worker_process import run_worker
 
 pytestmark = pytest.mark.skipif(
@@ -48,7 +50,7 @@ class Channel:
         connection.settimeout(60)
         self.connection = connection
         self.replies = connection.makefile("rb")
-        connection.sendall(pickle.dumps((augment and cloudpickle.dumps(augment), None)))
+        connection.sendall(pickle.dumps((augment and cloudpickle.dumps((augment, None)), None)))
 
     def ask(self, request, offset=None):
         self.connection.sendall(pickle.dumps((offset, request)))
@@ -115,7 +117,7 @@ both_methods = pytest.mark.parametrize("start_method", ["fork", "exec"])
 def test_a_worker_loads_the_same_bytes(pictures, dtype):
     with worker() as (_, channel):
         for size in [(21, 17), (8, 9)]:
-            request = BatchRequest(pictures[:5], size, dtype)
+            request = BatchRequest(pictures[:5], Recipe(size, dtype))
             loaded, expected = channel.ask(request), load_batch(request)
             assert isinstance(loaded, LoadedBatch)
             assert loaded.images.dtype == dtype
@@ -125,7 +127,7 @@ def test_a_worker_loads_the_same_bytes(pictures, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_a_worker_writes_where_it_is_told(pictures, dtype):
-    request = BatchRequest(pictures[:5], (21, 17), dtype)
+    request = BatchRequest(pictures[:5], Recipe((21, 17), dtype))
     expected = load_batch(request).images.tobytes()
     with tempfile.TemporaryFile() as file:
         file.truncate(4 * mmap.PAGESIZE * 8)
@@ -145,7 +147,7 @@ def add_noise(image, rng):
 
 
 def test_a_worker_augments_the_same(pictures):
-    request = BatchRequest(pictures[:5], (9, 8), augment=None, seeds=SEEDS)
+    request = BatchRequest(pictures[:5], Recipe((9, 8)), augment=None, seeds=SEEDS)
     with worker(add_noise) as (_, channel):
         loaded = channel.ask(request)
     expected = load_batch(request._replace(augment=add_noise))
@@ -153,7 +155,7 @@ def test_a_worker_augments_the_same(pictures):
 
 
 def test_files_left_out_are_reported(pictures, broken_file):
-    request = BatchRequest([broken_file, *pictures[:5]], (9, 8), skip_errors=True)
+    request = BatchRequest([broken_file, *pictures[:5]], Recipe((9, 8)), skip_errors=True)
     with worker() as (_, channel):
         loaded = channel.ask(request)
     assert loaded.positions == [1, 2, 3, 4, 5]
@@ -163,13 +165,13 @@ def test_files_left_out_are_reported(pictures, broken_file):
 
 def test_an_error_tells_where_it_was_raised_and_the_worker_goes_on(pictures, broken_file):
     with worker() as (process, channel):
-        error = channel.ask(BatchRequest([pictures[0], broken_file], (9, 8)))
+        error = channel.ask(BatchRequest([pictures[0], broken_file], Recipe((9, 8))))
         assert type(error) is ImageError
         assert error.filename == broken_file
         [text] = error.__notes__
         assert f"worker process {process.pid}" in text
         assert "Traceback" in text and "load_batch" in text
-        assert len(channel.ask(BatchRequest(pictures[:2], (9, 8))).images) == 2
+        assert len(channel.ask(BatchRequest(pictures[:2], Recipe((9, 8)))).images) == 2
 
 
 def test_an_error_of_augment_is_named_with_its_own_lines(pictures):
@@ -177,7 +179,7 @@ def test_an_error_of_augment_is_named_with_its_own_lines(pictures):
         return image * (1 // len(()))
 
     with worker(divide) as (_, channel):
-        error = channel.ask(BatchRequest(pictures[:5], (9, 8), seeds=SEEDS))
+        error = channel.ask(BatchRequest(pictures[:5], Recipe((9, 8)), seeds=SEEDS))
     assert type(error) is AugmentError
     assert pictures[0] in str(error) and "ZeroDivisionError" in str(error)
     assert "in divide" in error.__notes__[0]
@@ -229,7 +231,7 @@ def test_an_error_that_cannot_be_pickled_comes_as_text(pictures, monkeypatch, er
     thread = threading.Thread(target=run_worker, args=(ours, -1), daemon=True)
     thread.start()
     channel = Channel(theirs)
-    received = channel.ask(BatchRequest(pictures[:1], (9, 8)))
+    received = channel.ask(BatchRequest(pictures[:1], Recipe((9, 8))))
     channel.close()
     thread.join(30)
     ours.close()
@@ -245,7 +247,7 @@ class CannotBeUnpickled:
 
 
 def test_an_augment_that_cannot_be_unpickled_is_an_error_and_not_the_end(pictures):
-    request = BatchRequest(pictures[:5], (9, 8), seeds=SEEDS)
+    request = BatchRequest(pictures[:5], Recipe((9, 8)), seeds=SEEDS)
     with worker(CannotBeUnpickled()) as (process, channel):
         for _ in range(2):
             error = channel.ask(request)
@@ -261,13 +263,13 @@ def test_an_exit_in_augment_ends_the_worker(pictures, status):
 
     with worker(leave) as (process, channel):
         with pytest.raises(EOFError):
-            channel.ask(BatchRequest(pictures[:5], (9, 8), seeds=SEEDS))
+            channel.ask(BatchRequest(pictures[:5], Recipe((9, 8)), seeds=SEEDS))
         assert process.wait(30) == status
 
 
 def test_a_worker_ends_when_its_channel_is_closed(pictures):
     with worker() as (process, channel):
-        channel.ask(BatchRequest(pictures[:5], (9, 8)))
+        channel.ask(BatchRequest(pictures[:5], Recipe((9, 8))))
         channel.close()
         assert process.wait(30) == 0
 
@@ -281,7 +283,7 @@ def test_a_worker_ends_that_was_never_asked():
 def test_a_worker_ends_whose_reply_nobody_takes(pictures):
     # The reply is larger than the socket holds.
     with worker() as (process, channel):
-        channel.connection.sendall(pickle.dumps((None, BatchRequest(pictures, (200, 200)))))
+        channel.connection.sendall(pickle.dumps((None, BatchRequest(pictures, Recipe((200, 200))))))
         time.sleep(1)
         assert process.poll() is None
         channel.close()
@@ -293,7 +295,7 @@ def test_a_worker_ends_whose_reply_nobody_takes(pictures):
 
 @both_methods
 def test_a_server_starts_workers_that_load(pictures, start_method):
-    requests = [BatchRequest(pictures[:5], (9 + number, 8)) for number in range(3)]
+    requests = [BatchRequest(pictures[:5], Recipe((9 + number, 8))) for number in range(3)]
     with server(start_method) as (process, control):
         workers = [start_worker(control) for _ in requests]
         assert len({pid for pid, _ in workers} | {process.pid, os.getpid()}) == 5
@@ -310,7 +312,7 @@ def test_a_process_that_makes_batches_imports_little(pictures, start_method):
 
     with server(start_method) as (_, control):
         _, channel = start_worker(control, say_modules)
-        error = channel.ask(BatchRequest(pictures[:5], (9, 8), seeds=SEEDS))
+        error = channel.ask(BatchRequest(pictures[:5], Recipe((9, 8)), seeds=SEEDS))
         channel.close()
     imported = {name.partition(".")[0] for name in str(error).split()}
     assert {"helpers", "cv2", "numpy"} <= imported
@@ -326,7 +328,7 @@ def test_an_augment_can_run_programs_and_sees_how_they_end(pictures, start_metho
 
     with server(start_method) as (_, control):
         _, channel = start_worker(control, run_a_program)
-        loaded = channel.ask(BatchRequest(pictures[:1], (9, 8), seeds=SEEDS))
+        loaded = channel.ask(BatchRequest(pictures[:1], Recipe((9, 8)), seeds=SEEDS))
         channel.close()
     assert (loaded.images == 3).all()
 
@@ -340,7 +342,7 @@ def test_closing_the_channel_of_one_worker_ends_that_one(pictures, capfd, start_
             channel.close()
             assert wait_until(lambda pid=pid: not is_alive(pid))
             for _, other in workers[number:]:
-                assert len(other.ask(BatchRequest(pictures[:1], (9, 8))).images) == 1
+                assert len(other.ask(BatchRequest(pictures[:1], Recipe((9, 8)))).images) == 1
     assert capfd.readouterr().err == ""
 
 

@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from helpers import ImageFiles
@@ -57,7 +61,79 @@ def test_uint8_is_shown_as_it_is_and_floats_are_clipped():
     assert drawn(plots.show_batch(np.full((1, 4, 4, 3), 1.5)))[0][0].max() == 1
 
 
-@pytest.mark.parametrize("shape", [(0, 8, 8, 3), (8, 8, 3), (2, 8, 8, 4)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, y: [x, y],
+        lambda x, y: (x, y, np.ones(3)),
+        lambda x, y: ({"size": y, "image": x}, {"a": np.ones((3, 4)), "b": y}),
+        lambda x, y: ({"right": x * 0, "left": x}, y),
+        lambda x, y: ((y, x, x * 0), [np.eye(3)[y], None]),
+        lambda x, y: (x, (y[:, np.newaxis], x)),
+        lambda x, y: (x, list(y)),
+    ],
+)
+def test_images_and_labels_are_found_in_any_structure(change):
+    images, labels = batch(3)
+    shown, titles = drawn(plots.show_batch(change(images, labels), NAMES))
+    assert np.array_equal(shown, images)
+    assert titles == [NAMES[label] for label in labels]
+    assert drawn(plots.show_batch({"size": labels, "image": images}))[1] == [""] * 3
+
+
+def test_importing_the_plots_does_not_import_keras():
+    """A program that measures memory imports them, and is not to hold TensorFlow for it."""
+    code = "import sys, helpers.plotting.plots; sys.exit('keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_grey_is_drawn_in_three_channels_and_a_fourth_is_left_out(channels, dtype):
+    images = np.concatenate([batch(2, dtype)[0]] * 2, axis=-1)[..., :channels]
+    [first, _], _ = drawn(plots.show_batch(images))
+    assert np.array_equal(first, np.broadcast_to(images[0, ..., :3], (8, 8, 3)))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([-1, 0, 1], [0, 0.5, 1]),
+        ([0, 51, 255], [0, 0.2, 1]),
+        ([-2.0, 0.5, 3], [0, 0.5, 1]),
+        ([819, 1638, 4095], [0.2, 0.4, 1]),
+        ([-0.2, 0.3, 1.4], [0, 0.3, 1]),
+        ([np.nan, 1, 4], [np.nan, 0.25, 1]),
+    ],
+)
+def test_values_of_any_range_can_be_seen(values, expected):
+    images = np.full((3, 4, 4, 3), np.reshape(values, (3, 1, 1, 1)))
+    shown = [np.ma.filled(image, np.nan) for image in drawn(plots.show_batch(images))[0]]
+    assert [image[0, 0, 0] for image in shown] == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("change", [lambda y: y, lambda y: {"m": y[..., 0].astype("float32")}])
+def test_masks_are_drawn_over_the_images_in_the_same_colour_everywhere(change):
+    images, labels = batch(2)
+    masks = np.zeros((2, 8, 8, 1), np.uint8)
+    masks[0, 2:4], masks[1, 5:] = 2, 3
+    figure = plots.show_batch((images, change(masks)))
+    for axis, mask, colour in zip(figure.axes, masks, plots.MASK_COLOURS[1:], strict=False):
+        _, over = axis.images
+        drawn_over = over.to_rgba(over.get_array())
+        assert np.array_equal(drawn_over[..., 3] > 0, mask[..., 0] > 0)
+        assert to_hex(drawn_over[mask[..., 0] > 0][0, :3]).upper() == colour
+    assert drawn(figure)[1] == ["", ""]
+    assert drawn(plots.show_batch((images, [labels, masks])))[1] == ["0", "1"]
+
+
+def test_pictures_to_learn_are_not_drawn_as_masks():
+    images, _ = batch(2)
+    figure = plots.show_batch((images, images[..., :1]))
+    assert [len(axis.images) for axis in figure.axes] == [1, 1]
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8, 3), (8, 8, 3), (2, 8, 8, 5)])
 def test_what_is_no_batch_is_refused_with_its_shape(shape):
     with pytest.raises(ValueError, match=str(shape).replace("(", r"\(").replace(")", r"\)")):
         plots.show_batch(np.zeros(shape))

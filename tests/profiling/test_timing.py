@@ -36,7 +36,7 @@ class SlowModel:
         self.delay = delay
         self.labels = 0
 
-    def train_on_batch(self, x, y):
+    def train_on_batch(self, x, y, sample_weight):
         time.sleep(self.delay)
         self.labels += len(y)
 
@@ -93,6 +93,35 @@ def test_a_model_is_really_trained(pictures):
     assert measured.images == 20
     assert int(model.optimizer.iterations) == 2 * 5
     assert not np.array_equal(model.get_weights()[0], before)
+
+
+@pytest.mark.parametrize("change", [lambda x, y: x, lambda x, y: {"image": x, "size": y}])
+def test_images_are_counted_without_labels(change):
+    class Changed(Sleeping):
+        def __getitem__(self, index):
+            return change(*super().__getitem__(index))
+
+    assert time_epoch(Changed(0.0, batches=4)).images == 34
+
+
+SHAPES = {"image": (2, 2, 3), "size": (1,)}
+
+
+@pytest.mark.filterwarnings("error:The structure of `inputs`")
+def test_a_model_of_several_inputs_is_trained_with_the_weights_of_its_samples():
+    class Weighted(Sleeping):
+        def __getitem__(self, index):
+            images, numbers = super().__getitem__(index)
+            inputs = {"image": images, "size": numbers[:, np.newaxis] + 1}
+            return inputs, numbers + 1, numbers
+
+    inputs = {name: keras.Input(shape, name=name) for name, shape in SHAPES.items()}
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs["size"]))
+    model.compile("sgd", loss="mse")
+    before = model.get_weights()[0]
+    assert time_epoch(Weighted(0.0, batches=4), model).images == 34
+    assert int(model.optimizer.iterations) == 2 * 4
+    assert np.array_equal(model.get_weights()[0], before)  # all samples weigh nothing
 
 
 @pytest.mark.slow

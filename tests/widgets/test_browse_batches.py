@@ -72,6 +72,31 @@ def test_the_textbook_class_stands_beside_its_files(files):
     assert np.array_equal([pair.image for pair in pairs], generator[4][0])
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda labels: {"box": np.ones((70, 4)), "kind": labels}, 7),
+        (lambda labels: [np.eye(10)[labels]], np.eye(10)[7]),
+        (lambda labels: np.zeros((70, 20, 24, 1), int), None),
+    ],
+)
+def test_of_all_that_belongs_to_an_image_the_class_stands_above_it(files, change, expected):
+    generator = MY_Generator(files.filenames, change(files.labels), 7, image_size=(20, 24))
+    pairs = batch_pairs(generator, 0, 1)
+    assert np.array_equal(pairs[0].label, expected)
+    assert bool(plot_pairs(pairs).axes[0].get_title()) == (expected is not None)
+
+
+def test_files_that_a_function_of_your_own_reads_are_not_read_again(files):
+    def read(name):
+        return np.full((3, 4, 5), 9.0)
+
+    several_bands = {"read": read, "color_mode": 5, "image_size": None}
+    [pair, *_] = batch_pairs(MY_Generator(["a.dcm"] * 4, range(4), 2, **several_bands), 0, 1)
+    assert pair.file is None and pair.label == 2
+    assert pair.image.shape == (3, 4, 5)
+
+
 def test_of_any_other_sequence_only_what_the_model_gets_is_shown():
     images = np.random.default_rng(0).random((8, 5, 5, 1))
     pairs = batch_pairs(Arrays(images, np.arange(8)), 0, 1)
