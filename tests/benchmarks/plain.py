@@ -22,7 +22,7 @@ from tqdm import tqdm
 HERE = Path(__file__).parents[2]
 DATA = {"photographs": (224, 224), "drawings": (200, 200)}
 WAYS = {"one thread": {"workers": 0}, "2 processes": {"workers": 2, "use_multiprocessing": True}}
-BATCHES = {"photographs": 40, "drawings": 150}
+BATCHES = {"photographs": 40, "drawings": 300}
 
 
 def serve():
