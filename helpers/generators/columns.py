@@ -111,8 +111,10 @@ class Columns:
     ----------
     filenames : sequence of str
         Of the first picture: what a sample is called.
-    pictures, masks : list of Files
-        Columns that a worker makes arrays of, in the order of these arrays.
+    files : list of Files
+        Columns that a worker makes arrays of, in the order of these arrays: pictures, then masks.
+    further_recipes : list of Recipe
+        How all but the first of them become arrays.
     """
 
     def __init__(self, inputs: Any, labels: Any, sample_weight: Any, recipe: Recipe):
@@ -141,12 +143,15 @@ class Columns:
             weights = _structure(sample_weight, "sample_weight", lambda v: _is_structure(v, count))
             self.weights = keras.tree.map_structure(lambda leaf: leaf.weights(count), weights)
             self.weights = _for_each_pixel(self.weights, self.targets)
+        self._list_files()
+
+    def _list_files(self) -> None:
         columns = keras.tree.flatten((self.inputs, self.targets))
         files = [column for column in columns if isinstance(column, Files)]
-        self.pictures = [pictures for pictures in files if not pictures.recipe.is_mask]
-        self.masks = [masks for masks in files if masks.recipe.is_mask]
-        for place, its_files in enumerate([*self.pictures, *self.masks]):
-            its_files.place = place
+        self.files = sorted(files, key=lambda column: column.recipe.is_mask)
+        self.further_recipes = [column.recipe for column in self.files[1:]]
+        for place, column in enumerate(self.files):
+            column.place = place
 
     @property
     def labels(self) -> Any:
@@ -169,6 +174,8 @@ class Columns:
         def rows(columns: Any) -> Any:
             if columns is None:
                 return None
+            if isinstance(columns, (Files, Numbers)):  # the most common structure, and the quickest
+                return columns.rows(samples, arrays)
             return keras.tree.map_structure(lambda column: column.rows(samples, arrays), columns)
 
         return rows(self.inputs), rows(self.targets), rows(self.weights)
@@ -177,9 +184,7 @@ class Columns:
         """Return the same inputs, with the position of each sample as its target."""
         positions = copy.copy(self)
         positions.targets, positions.weights = Numbers(np.arange(len(self.filenames))), None
-        inputs = keras.tree.flatten(self.inputs)
-        # Those stand first, so that all keep their places.
-        positions.masks = [masks for masks in self.masks if any(masks is one for one in inputs)]
+        positions._list_files()  # the first of them, so that all keep their places
         return positions
 
 

@@ -3,7 +3,7 @@
 import concurrent.futures
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -257,7 +257,7 @@ class MY_Generator(Workers):
 
     def _make(self, epoch: int, index: int) -> tuple[Batch, BatchRequest, LoadedBatch]:
         samples = self.samples(epoch, index)
-        request = self._request(epoch, index)
+        request = self._request(epoch, index, samples)
         loaded = self._read_ahead.loader.load(request)
         x, y, weights = self._columns.batch(samples[loaded.positions], loaded.arrays)
         if self.augment_batch is not None:
@@ -293,8 +293,9 @@ class MY_Generator(Workers):
         ImageError
             If a file cannot be read (with ``on_error="skip"`` it is left out).
         """
-        request = self._request(epoch, index)
-        for number, sample in enumerate(self.samples(epoch, index)):
+        samples = self.samples(epoch, index)
+        request = self._request(epoch, index, samples)
+        for number, sample in enumerate(samples):
             try:
                 loaded = load_batch(request.only(number))
             except ImageError:
@@ -367,28 +368,27 @@ class MY_Generator(Workers):
     # ---- what is asked of who makes a batch ------------------------------------------------------
 
     def _plan(self) -> BatchRequest:
-        """Return what all requests have in common."""
-        further = [*self._columns.pictures[1:], *self._columns.masks]
-        return BatchRequest(
-            (),
-            self.recipe,
-            self.augment,
-            skip_errors=self.on_error == "skip",
-            may_be_empty=self._is_for_predictions,
-            folder=os.getcwd(),  # noqa: PTH109 - a string, as fast as can be
-            companion_recipes=[column.recipe for column in further],
-        )
+        return self._ask((), (), (), "no batch")
 
-    def _request(self, epoch: int, index: int) -> BatchRequest:
-        samples = self.samples(epoch, index)
-        pictures, *further = (
-            column.names(samples) for column in (*self._columns.pictures, *self._columns.masks)
-        )
-        return self._plan()._replace(
+    def _request(self, epoch: int, index: int, samples: np.ndarray) -> BatchRequest:
+        pictures, *further = [column.names(samples) for column in self._columns.files]
+        seeds = self._order.augment_seeds(epoch, index, samples) if self.augment else ()
+        return self._ask(pictures, further, seeds, f"batch {index} of epoch {epoch}")
+
+    def _ask(
+        self, pictures: Sequence[str], further: Sequence, seeds: Sequence, name: str
+    ) -> BatchRequest:
+        return BatchRequest(
             filenames=pictures,
+            recipe=self.recipe,
+            augment=self.augment,
+            seeds=seeds,
+            skip_errors=self.on_error == "skip",
+            name=name,
+            folder=os.getcwd(),  # noqa: PTH109 - a string, as fast as can be
+            may_be_empty=self._is_for_predictions,
             companions=further,
-            seeds=self._order.augment_seeds(epoch, index) if self.augment else (),
-            name=f"batch {index} of epoch {epoch}",
+            companion_recipes=self._columns.further_recipes,
         )
 
     # ---- what was passed, and what was noted -----------------------------------------------------

@@ -107,18 +107,17 @@ class EpochOrder:
             return self._draw(epoch).positions[bounds]
         return np.arange(bounds.start, bounds.stop)
 
-    def augment_seeds(self, epoch: int, index: int) -> list[tuple[int, ...]]:
-        """For each sample of a batch the seed of the random numbers that `augment` gets.
+    def augment_seeds(self, epoch: int, index: int, samples: np.ndarray) -> list[tuple[int, ...]]:
+        """For each of a batch's `samples` the seed of the random numbers that `augment` gets.
 
         A sample that comes several times in an epoch has other numbers each time.
         """
-        samples = self.samples(epoch, index).tolist()
         if self.order is None:
-            return [(AUGMENTING, self.seed, epoch, sample) for sample in samples]
+            return [(AUGMENTING, self.seed, epoch, sample) for sample in samples.tolist()]
         times = self._draw(epoch).times[self._bounds(index)].tolist()
         return [
             (AUGMENTING, self.seed, epoch, sample, time)[: 5 if time else 4]
-            for sample, time in zip(samples, times, strict=True)
+            for sample, time in zip(samples.tolist(), times, strict=True)
         ]
 
     def in_file_order(self) -> "EpochOrder":

@@ -223,8 +223,9 @@ class Pool:
         if self.memory:
             self.memory.positions[number] = NOT_BEGUN
         try:
-            bare = request.with_functions([None] * len(request.functions))
-            messages = [pickle.dumps((offset, bare))]
+            if self._functions is not None:
+                request = request.with_functions([None] * len(request.functions))
+            messages = [pickle.dumps((offset, request))]
             if worker is None:
                 worker = self._start_worker()
                 place = self.memory.place(number) if self.memory else None

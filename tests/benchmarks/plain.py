@@ -4,9 +4,10 @@
 
 FOLDER is a checkout of this project, such as ``git worktree add FOLDER REVISION`` makes. JPEG
 photographs of 500×375 to 224×224 and drawings of 32×32 to 200×200, float32, batches of 32, in a
-loop: made by the thread that asks, and by 2 processes. Each version has a Python of its own; in
-each round they take turns, the second round in the other order. Medians of the ratios within a
-round. Let nothing else run beside it; 9 rounds take about six minutes on two cores.
+loop: made by the thread that asks, and by 2 processes. In each round each version has a new Python
+of its own (where its memory lies makes a difference of some percent), and they take turns, in the
+second round in the other order. Medians of the ratios within a round. Let nothing else run beside
+it; 9 rounds take about six minutes on two cores.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from tqdm import tqdm
 HERE = Path(__file__).parents[2]
 DATA = {"photographs": (224, 224), "drawings": (200, 200)}
 WAYS = {"one thread": {"workers": 0}, "2 processes": {"workers": 2, "use_multiprocessing": True}}
-BATCHES = {"photographs": 40, "drawings": 300}
+BATCHES = {"photographs": 40, "drawings": 200}
 
 
 def serve():
@@ -73,21 +74,27 @@ class Version:
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("before", type=Path, metavar="FOLDER", help="a checkout to compare with")
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
-    versions = {"before": Version(options.before.resolve()), "now": Version(HERE)}
+    folders = {"before": options.before.resolve(), "now": HERE}
     rows = []
-    for number in tqdm(range(options.rounds + 1), "rounds"):
+    for number in tqdm(range(options.rounds), "rounds"):
+        versions = {name: Version(folder) for name, folder in folders.items()}
         for data in DATA:
             for way in WAYS:
                 names = sorted(versions, reverse=bool(number % 2))
                 speeds = {name: versions[name].measure(data, way) for name in names}
-                if number:  # the first one warms up
-                    rows.append({"data": data, "way": way, **speeds})
+                rows.append({"data": data, "way": way, **speeds})
+        for version in versions.values():
+            version.close()
     table = pd.DataFrame(rows)
     table["now / before"] = table["now"] / table["before"]
     grouped = table.groupby(["data", "way"], sort=False)
@@ -95,9 +102,6 @@ def main():
     print(grouped[["before", "now"]].median().round().astype(int).to_string())
     print("ratio within a round: median, lowest, highest")
     print(grouped["now / before"].agg(["median", "min", "max"]).round(3).to_string())
-    for version in versions.values():
-        version.process.stdin.close()
-        version.process.wait()
 
 
 if __name__ == "__main__":

@@ -241,7 +241,7 @@ def test_a_request_from_a_million_names_is_small(place):
     rows["number"] = np.arange(len(rows))
     names = PackedNames("a.pack", rows)
     generator = MY_Generator(names, np.zeros(len(rows)), 32, shuffle=True)
-    request = generator._request(0, 5)
+    request = generator._request(0, 5, generator.samples(0, 5))
     assert isinstance(request.filenames, PackedNames)
     assert len(pickle.dumps(request)) < 32 * place.itemsize + 700
     copy = pickle.loads(pickle.dumps(request))

@@ -34,7 +34,11 @@ def whole(order, epoch=0):
 def seeds_of(order, epoch=0):
     """The seeds of an epoch's samples, in their order."""
     batches = range(order.batches_per_epoch)
-    return [seed for index in batches for seed in order.augment_seeds(epoch, index)]
+    return [
+        seed
+        for index in batches
+        for seed in order.augment_seeds(epoch, index, order.samples(epoch, index))
+    ]
 
 
 # ---- orders that are drawn -----------------------------------------------------------------------
