@@ -12,11 +12,11 @@ import numpy as np
 
 from helpers import arguments
 from helpers.generators import devices
-from helpers.generators.columns import Columns
 from helpers.generators.epochs import Batch
 from helpers.generators.file_notes import FileNotes
 from helpers.generators.mixing import mixed
 from helpers.generators.order import EpochOrder, Order
+from helpers.generators.structures import Columns
 from helpers.generators.workers import Workers
 from helpers.images import MAX_PIXELS
 from helpers.images.batches import load_batch
