@@ -55,9 +55,14 @@ def empty_arrays(layout: Layout, samples: int) -> list[np.ndarray]:
     return cut(empty_block(batch_bytes(layout, samples)), layout, samples)
 
 
+def aligned_empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Array of undefined values, C-contiguous, on a 64-byte boundary."""
+    return empty_arrays([(shape[1:], dtype)], shape[0])[0]
+
+
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Copy arrays of the same shape and type to one, on a 64-byte boundary."""
-    (array,) = empty_arrays([(rows[0].shape, rows[0].dtype.name)], len(rows))
+    array = aligned_empty((len(rows), *rows[0].shape), rows[0].dtype.name)
     for number, row in enumerate(rows):
         array[number] = row
     return array

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from helpers.images import packs
-from helpers.images.arrays import empty_arrays, stacked
+from helpers.images.arrays import aligned_empty, empty_arrays, stacked
 from helpers.images.augmenting import augment_rows
 from helpers.images.laps import Laps
 from helpers.images.own_reader import read_by
@@ -95,8 +95,8 @@ def _load_at_own_size(request: BatchRequest, watch: Watch | None) -> LoadedBatch
     names = [request.filenames[position] for position in work.positions]
     _check_equal_sizes(names, samples)
     if not samples:
-        empty = [((0, 0, recipe.channels), recipe.dtype) for recipe in request.recipes]
-        return loaded._replace(arrays=empty_arrays(empty, 0))
+        shapes = [((0, 0, 0, recipe.channels), recipe.dtype) for recipe in request.recipes]
+        return loaded._replace(arrays=[aligned_empty(*shape) for shape in shapes])
     return loaded._replace(arrays=[stacked(rows) for rows in zip(*samples, strict=True)])
 
 

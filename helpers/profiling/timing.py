@@ -82,7 +82,8 @@ class Stopwatch(keras.callbacks.Callback):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.model.batch)
         self.images += len(keras.tree.flatten(x)[0])
         if self.trained is not None:
-            self.trained.train_on_batch(x, y, sample_weight)
+            weights = () if sample_weight is None else (sample_weight,)
+            self.trained.train_on_batch(x, y, *weights)
         self.model.batch = None  # its memory is free for the next one
         self.idle_since = time.perf_counter()
 

@@ -36,7 +36,7 @@ class SlowModel:
         self.delay = delay
         self.labels = 0
 
-    def train_on_batch(self, x, y, sample_weight):
+    def train_on_batch(self, x, y):
         time.sleep(self.delay)
         self.labels += len(y)
 
