@@ -302,7 +302,7 @@ def test_batches_that_nobody_took_are_not_kept():
         return batch
 
     with reading_ahead(2, 4) as ahead:
-        for _ in range(30):
+        for _ in range(8):
             reader = Reading()
             ahead.begin(reader, keys(*range(9)), make)
             ahead.take(reader, (0,), make)
