@@ -70,7 +70,7 @@ def number(
     """Check a finite number; if `zero` is False it must not be 0."""
     if not _is_number(value):
         raise TypeError(f"{name} must be a number; received {value!r}")
-    if not (at_least <= value < math.inf and math.isfinite(value) and (zero or value)):
+    if not (at_least <= value and math.isfinite(value) and (zero or value)):
         least = f"{at_least:g} or more" if zero else "more than 0"
         raise ValueError(f"{name} must be {least}; received {value!r}")
     if value > at_most:

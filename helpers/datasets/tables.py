@@ -109,16 +109,17 @@ def _column(table, name):
             f"column {name!r} has no value in {len(missing):,} rows: {rows} (counted from 0). Fill "
             f"them in, or leave such rows out: pass table.dropna(subset=[{name!r}])"
         )
-    return (
-        table[name].astype(object).infer_objects()
-    )  # what is categorical or nullable becomes plain
+    # What is categorical or nullable becomes plain.
+    return table[name].astype(object).infer_objects()
 
 
 def _labels(table, label, class_names):
     """Return labels, and the names of their classes if they are words."""
     several = isinstance(label, (list, tuple))
-    if label is not None and not several and _kind(_column(table, label)) == "string":
-        return _classes(_column(table, label), label, class_names)
+    if label is not None and not several:
+        column = _column(table, label)
+        if _kind(column) == "string":
+            return _classes(column, label, class_names)
     if class_names is not None:
         raise ValueError(f"class_names takes words as labels, but label={label!r} gives none")
     if label is None:

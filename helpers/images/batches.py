@@ -135,14 +135,14 @@ def load_smallest(request: BatchRequest) -> bytes:
     ImageError, AugmentError
         As `load_batch`.
     """
-    if not request.layout:
+    if not (layout := request.layout):
         return pickle.dumps(load_batch(request), protocol=5)
     samples: list[list[np.ndarray]] = []
     with _Work(request) as work:
         for position in range(len(request.filenames)):
             if (sample := work.read(position)) is None:
                 continue
-            rows = [np.empty(shape, dtype) for shape, dtype in request.layout]
+            rows = [np.empty(shape, dtype) for shape, dtype in layout]
             images = [image for image, _ in sample]
             if request.augment is None and all(map(_travels_as_it_is, sample, rows)):
                 samples.append(images)
