@@ -115,9 +115,9 @@ def looped(generator):
     return [note(*batch) for batch in generator]
 
 
-def child_processes():
-    """All that this program started, and what those started."""
-    return set(psutil.Process().children(recursive=True))
+def child_processes(others=frozenset()):
+    """What this program and its processes started, but `others`, which earlier tests left."""
+    return set(psutil.Process().children(recursive=True)) - others
 
 
 def contents(batch):

@@ -348,6 +348,7 @@ def test_early_stopping_at_the_end_of_an_epoch_gives_the_next_one_back(pictures)
 @pytest.mark.parametrize("way", [{"workers": 3}, PROCESSES], ids=str)
 def test_30_abandoned_epochs_leave_nothing(pictures, way):
     me = psutil.Process()
+    others = child_processes()
 
     def abandoned():
         for turn in range(3):
@@ -362,7 +363,7 @@ def test_30_abandoned_epochs_leave_nothing(pictures, way):
 
     def left():
         gc.collect()
-        return me.num_fds(), me.num_threads(), len(me.children(recursive=True))
+        return me.num_fds(), me.num_threads(), len(child_processes(others))
 
     stops = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: batch == 1 and stop(recorder)
@@ -382,7 +383,7 @@ def test_30_abandoned_epochs_leave_nothing(pictures, way):
         assert wait_until(lambda: is_settled(make_one), 20)
         gc.collect()
         assert alive.now <= 1
-    assert wait_until(lambda: not me.children(recursive=True))
+    assert wait_until(lambda: not child_processes(others))
 
 
 # ---- workers stay while somebody reads -----------------------------------------------------------
@@ -395,39 +396,42 @@ def short_rest(monkeypatch):
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_workers_stay_during_a_long_validation_and_go_after_fit(pictures, short_rest, shuffle):
+    others = child_processes()
     seen = []
 
     class Wait(keras.callbacks.Callback):
         def on_test_begin(self, logs=None):
             time.sleep(1.2)
-            seen.append(child_processes())
+            seen.append(child_processes(others))
 
     with make(pictures, **PROCESSES) as generator:
         fit(generator, 2, shuffle, [Wait()], validation_data=make(pictures, 14))
         assert len(seen[0]) == 3 and seen[0] == seen[1]  # two, and the one that starts them
-        assert wait_until(lambda: not child_processes())
+        assert wait_until(lambda: not child_processes(others))
 
 
 def test_workers_stay_in_a_slow_loop_and_go_after_it(pictures, short_rest):
+    others = child_processes()
     with make(pictures, **PROCESSES) as generator:
         seen = []
         for number, _ in enumerate(generator):
             if number in (0, 1):
                 time.sleep(1.2)
-                seen.append(child_processes())
+                seen.append(child_processes(others))
             if number == 5:
                 break
         assert len(seen[0]) == 3 and seen[0] == seen[1]
-        assert wait_until(lambda: not child_processes())
+        assert wait_until(lambda: not child_processes(others))
 
 
 def test_workers_go_after_a_fit_whose_error_is_kept(pictures, short_rest):
+    others = child_processes()
     with make(pictures, **PROCESSES) as generator:
         callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: fail(None))
         with pytest.raises(InterruptedError) as kept:
             recorder.fit(generator, verbose=0, callbacks=[NewEpochs(), callback])
-        assert child_processes()
-        assert wait_until(lambda: not child_processes())
+        assert child_processes(others)
+        assert wait_until(lambda: not child_processes(others))
         assert kept.traceback
 
 
@@ -696,8 +700,10 @@ def test_nothing_is_warned_about(pictures):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_killed_workers_cost_nothing(pictures):
+    others = child_processes()
+
     def kill_one(batch, logs):
-        workers = [one for one in child_processes() if "server" not in one.cmdline()]
+        workers = [one for one in child_processes(others) if "server" not in one.cmdline()]
         if batch % 3 == 1 and workers:
             os.kill(random.choice(workers).pid, signal.SIGKILL)
 

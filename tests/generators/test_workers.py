@@ -12,7 +12,6 @@ import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
-import psutil
 import pytest
 from conftest import is_alive, wait_until
 from noting import (
@@ -242,29 +241,28 @@ def test_a_script_that_is_interrupted_in_fit_ends(pictures):
 
 
 def test_where_descriptors_cannot_be_handed_over_threads_make_the_batches(pictures, monkeypatch):
-    before = psutil.Process().children(recursive=True)
+    others = child_processes()
     monkeypatch.delattr(socket, "send_fds")  # as on Windows
     with pytest.warns(UserWarning, match="threads make the batches"):
         generator = MY_Generator(pictures, range(70), 8, workers=2, use_multiprocessing=True)
     expected = MY_Generator(pictures, range(70), 8)
     assert generator[3][0].tobytes() == expected[3][0].tobytes()
-    assert set(psutil.Process().children(recursive=True)) <= set(before)
+    assert not child_processes(others)
 
 
 @pytest.mark.parametrize(
     "make_copy", [copy.copy, copy.deepcopy, lambda generator: pickle.loads(pickle.dumps(generator))]
 )
 def test_closing_a_copy_ends_nothing_of_the_original(pictures, make_copy):
-    before = set(psutil.Process().children(recursive=True))  # of other tests
+    others = child_processes()
     with Generator(pictures, range(70), 7, workers=2, use_multiprocessing=True) as generator:
         expected = [note(*generator[index]) for index in range(10)]
-        workers = set(psutil.Process().children(recursive=True)) - before
+        workers = child_processes(others)
         duplicate = make_copy(generator)
         assert [note(*duplicate[index]) for index in range(10)] == expected
-        both = set(psutil.Process().children(recursive=True)) - before
-        assert len(both) == 2 * len(workers)
+        assert len(child_processes(others)) == 2 * len(workers)
         duplicate.close()
-        assert workers <= set(psutil.Process().children(recursive=True))
+        assert workers <= child_processes()
         duplicate.epoch = 5
         duplicate.skipped["a"] = "b"
         assert (generator.epoch, generator.skipped) == (0, {})
@@ -281,17 +279,18 @@ COPIES = {
 @pytest.mark.backends
 @pytest.mark.parametrize("make_copy", COPIES.values(), ids=COPIES)
 def test_a_copy_goes_on_from_the_same_epoch_with_workers_of_its_own(pictures, make_copy):
+    others = child_processes()
     with make(pictures, drop_last=True, batch_size=8, **PROCESSES) as generator:
         expected = epochs_of(generator, range(3))
         assert fit(generator) == expected[:1]
         batches = iter(generator)
         next(batches)
-        before = child_processes()
+        workers = child_processes(others)
         with make_copy(generator) as duplicate:
-            assert child_processes() == before
+            assert child_processes(others) == workers
             assert (duplicate.epoch, len(duplicate)) == (1, 8)
             assert fit(duplicate, 2) == expected[1:]
-            assert len(child_processes()) == 2 * len(before)
+            assert len(child_processes(others)) == 2 * len(workers)
         assert generator.epoch == 1
         assert [note(*batch) for batch in batches] == expected[1][1:]
 
