@@ -452,11 +452,18 @@ def test_close_ends_a_worker_that_hangs(files, tmp_path, mark):
     os.mkfifo(fifo)
     with_fifo = [*files[:42], str(fifo), *files[43:]]
     generator = Generator(with_fifo, range(COUNT), timeout=None)
-    closing = threading.Timer(2, generator.close)
-    closing.start()
-    began = time.monotonic()
-    text = error_of_fit(generator, shuffle=False, epochs=2)
-    assert time.monotonic() - began < 2 + SLACK
+    closed = []
+
+    def close():
+        closed.append(time.monotonic())
+        generator.close()
+
+    # Not before batch 10 is asked for: who asks after `close` reads the file himself, and hangs.
+    closing = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: batch == 9 and threading.Timer(2, close).start()
+    )
+    text = error_of_fit(generator, shuffle=False, epochs=2, callbacks=[closing])
+    assert time.monotonic() - closed[0] < SLACK
     assert "closed" in text
     assert wait_until(lambda: not processes(mark))
 

@@ -5,9 +5,10 @@
 FOLDER is a checkout of this project, such as ``git worktree add FOLDER REVISION`` makes. JPEG
 photographs of 500×375 to 224×224 and drawings of 32×32 to 200×200, float32, batches of 32, in a
 loop: made by the thread that asks, and by 2 processes. In each round each version has a new Python
-of its own (where its memory lies makes a difference of some percent), and they take turns, in the
-second round in the other order. Medians of the ratios within a round. Let nothing else run beside
-it; 9 rounds take about six minutes on two cores.
+of its own (where its memory lies makes a difference of some percent), and they take turns, every
+second time in the other order. Medians of the ratios within a round: of images/s, and of processor
+time for an image (program and workers), which differs less from round to round. Let nothing else
+run beside it; 9 rounds take about six minutes on two cores.
 """
 
 import argparse
@@ -18,43 +19,48 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 from tqdm import tqdm
 
 HERE = Path(__file__).parents[2]
 DATA = {"photographs": (224, 224), "drawings": (200, 200)}
 WAYS = {"one thread": {"workers": 0}, "2 processes": {"workers": 2, "use_multiprocessing": True}}
-BATCHES = {"photographs": 40, "drawings": 200}
+TURNS = 4  # of each version, in a round: an epoch each
 
 
 def serve():
-    """Measure what standard input asks for, and print images/s."""
+    """Measure what standard input asks for; print images, seconds, and seconds of processors."""
     import helpers
 
     files = {
         "photographs": helpers.load_photographs((375, 500), 300),
         "drawings": helpers.load_sample()[0].shuffled(),
     }
-    generators = {}
+    generator = asked = None
     for line in sys.stdin:
-        data, way = line.rstrip("\n").split("\t")
-        if (data, way) not in generators:
+        if line != asked:
+            if generator:
+                generator.close()
+            asked = line
+            data, way = line.rstrip("\n").split("\t")
             names, labels, _ = files[data]
             options = {"image_size": DATA[data], "shuffle": True, **WAYS[way]}
-            generators[data, way] = helpers.MY_Generator(names, labels, 32, **options)
-            next(iter(generators[data, way]))
-        print(images_per_second(generators[data, way], BATCHES[data]), flush=True)
+            generator = helpers.MY_Generator(names, labels, 32, **options)
+            measure(generator)
+        print(*measure(generator), flush=True)
 
 
-def images_per_second(generator, batches):
-    count = images = 0
-    start = time.perf_counter()
-    while count < batches:
-        for batch, _ in generator:
-            images += len(batch)
-            count += 1
-            if count == batches:
-                break
-    return images / (time.perf_counter() - start)
+def measure(generator):
+    start, cpu_start = time.perf_counter(), cpu_seconds()
+    images = sum(len(batch) for batch, _ in generator)
+    return images, time.perf_counter() - start, cpu_seconds() - cpu_start
+
+
+def cpu_seconds():
+    """Seconds that processors have worked for this program and its workers."""
+    program = psutil.Process()
+    times = [process.cpu_times() for process in (program, *program.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 class Version:
@@ -72,7 +78,7 @@ class Version:
     def measure(self, data, way):
         self.process.stdin.write(f"{data}\t{way}\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        return [float(number) for number in self.process.stdout.readline().split()]
 
     def close(self):
         self.process.stdin.close()
@@ -88,20 +94,34 @@ def main():
     rows = []
     for number in tqdm(range(options.rounds), "rounds"):
         versions = {name: Version(folder) for name, folder in folders.items()}
-        for data in DATA:
-            for way in WAYS:
-                names = sorted(versions, reverse=bool(number % 2))
-                speeds = {name: versions[name].measure(data, way) for name in names}
-                rows.append({"data": data, "way": way, **speeds})
+        rows += [
+            {"round": number, "data": data, "way": way, "version": name}
+            | dict(zip(("images", "s", "CPU s"), versions[name].measure(data, way), strict=True))
+            for data in DATA
+            for way in WAYS
+            for turn in range(TURNS)
+            for name in sorted(versions, reverse=bool((number + turn) % 2))
+        ]
         for version in versions.values():
             version.close()
-    table = pd.DataFrame(rows)
-    table["now / before"] = table["now"] / table["before"]
-    grouped = table.groupby(["data", "way"], sort=False)
-    print(f"images/s, {os.cpu_count()} cores, medians of {options.rounds} rounds")
-    print(grouped[["before", "now"]].median().round().astype(int).to_string())
-    print("ratio within a round: median, lowest, highest")
-    print(grouped["now / before"].agg(["median", "min", "max"]).round(3).to_string())
+    report(pd.DataFrame(rows), options.rounds)
+
+
+def report(turns, rounds):
+    table = turns.groupby(["data", "way", "round", "version"], sort=False).sum()
+    measures = pd.DataFrame(
+        {
+            "images/s": table["images"] / table["s"],
+            "CPU ms an image": 1000 * table["CPU s"] / table["images"],
+        }
+    ).unstack("version")
+    print(f"{os.cpu_count()} cores, medians of {rounds} rounds")
+    print(measures.groupby(["data", "way"], sort=False).median().round(3).to_string())
+    for what in ("images/s", "CPU ms an image"):
+        ratio = measures[what]["now"] / measures[what]["before"]
+        print(f"{what}, now / before within a round: median, lowest, highest")
+        grouped = ratio.groupby(["data", "way"], sort=False)
+        print(grouped.agg(["median", "min", "max"]).round(3).to_string())
 
 
 if __name__ == "__main__":
