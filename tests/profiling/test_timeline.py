@@ -250,9 +250,9 @@ def test_the_call_of_the_article_is_seen_too(pictures, how):
 
 
 def delay_read(monkeypatch):
-    def slow_open(*arguments):
+    def slow_open(*arguments, **options):
         time.sleep(DELAY / 10)
-        return open(*arguments)  # noqa: PTH123
+        return open(*arguments, **options)  # noqa: PTH123
 
     monkeypatch.setattr(reading, "open", slow_open, raising=False)
 
