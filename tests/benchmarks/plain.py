@@ -8,7 +8,7 @@ loop: made by the thread that asks, and by 2 processes. In each round each versi
 of its own (where its memory lies makes a difference of some percent), and they take turns, every
 second time in the other order. Medians of the ratios within a round: of images/s, and of processor
 time for an image (program and workers), which differs less from round to round. Let nothing else
-run beside it; 9 rounds take about six minutes on two cores.
+run beside it; 9 rounds take about five minutes on two cores.
 """
 
 import argparse

@@ -366,7 +366,6 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 def test_under_a_limit_of_the_system_the_generator_trains_where_loading_all_fails():
     code = """
 import json
-import queue
 load(500)  # 240 MB do fit
 try:
     load(2_000)  # 960 MB
