@@ -8,7 +8,6 @@ from pathlib import Path
 
 import grimp
 import keras
-import nbformat
 import numpy as np
 import pytest
 
@@ -20,8 +19,6 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob(".github/*.md"))]
 PAGES += [ROOT / folder / "README.md" for folder in ("data", "helpers", "notebooks", "tests")]
 WINGS = [path.parent for path in sorted((ROOT / "helpers").glob("*/__init__.py"))]
 EVERY_WING = pytest.mark.parametrize("wing", WINGS, ids=[wing.name for wing in WINGS])
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-EVERY_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 
 
 def requirement_lines(folder="."):
@@ -141,36 +138,3 @@ def test_every_benchmark_stands_on_its_page():
     for path in (ROOT / "tests" / "benchmarks").glob("*.py"):
         if path.stem not in ("decoding", "ways"):  # parts of speed.py
             assert f"python tests/benchmarks/{path.name}" in TESTS_README, path.name
-
-
-@EVERY_NOTEBOOK
-def test_a_notebook_is_listed_in_the_readme_and_on_the_first_page(path):
-    assert f"notebooks/{path.name}" in README
-    assert path.stem.replace("_", " ", 1) in NOTEBOOKS[0].read_text(encoding="utf-8")
-
-
-@EVERY_NOTEBOOK
-def test_a_notebook_was_run_from_top_to_bottom(path):
-    code = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    assert max(len(cell.source.splitlines()) for cell in code) <= 25
-
-
-@EVERY_NOTEBOOK
-def test_a_notebook_shows_no_path_of_a_machine_and_no_warning(path):
-    for cell in nbformat.read(path, 4).cells:
-        for output in cell.get("outputs", []):
-            assert output.get("name") != "stderr", cell.source
-            text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
-            text += "".join(output.get("traceback", []))
-            found = re.search(r"site-packages|/home/|/root/|/tmp/|[A-Z]:\\|Warning", text)
-            assert not found, (cell.source, found)
-            if output.output_type == "error":
-                assert "raises-exception" in cell.metadata.get("tags", []), cell.source
-
-
-@EVERY_NOTEBOOK
-def test_a_notebook_runs_where_the_sample_was_not_drawn_yet(path):
-    """There the cell that loads it writes a progress bar, which no comparison expects."""
-    for cell in nbformat.read(path, 4).cells:
-        assert not ("NBVAL_CHECK_OUTPUT" in cell.source and "load_sample(" in cell.source)

@@ -20,9 +20,30 @@ CELL_INCHES = 1.15
 MASK_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 
 
+class DescribedFigure(Figure):
+    """A figure with a text for those who do not see it.
+
+    Attributes
+    ----------
+    alt_text : str
+        What the figure shows. A notebook keeps it in its output's metadata, from where
+        ``jupyter nbconvert`` takes it as the picture's ``alt``.
+    """
+
+    alt_text = ""
+
+    def _repr_mimebundle_(self, **kwargs):
+        return {}, {"image/png": {"alt": self.alt_text}}
+
+
 def new_figure(*args, **kwargs):
-    """Make a figure and its axes, as ``plt.subplots`` does, for a function to return."""
-    figure, axes = plt.subplots(*args, facecolor="white", layout="constrained", **kwargs)
+    """Make a figure and its axes, as ``plt.subplots`` does, for a function to return.
+
+    The function then says in the figure's ``alt_text`` what it shows.
+    """
+    figure, axes = plt.subplots(
+        *args, FigureClass=DescribedFigure, facecolor="white", layout="constrained", **kwargs
+    )
     plt.close(figure)  # or a notebook would show it twice: when it is made, and when returned
     return figure, axes
 
