@@ -54,8 +54,8 @@ def on_a_leash(function: Callable, *arguments: Any, seconds: float = 60) -> Any:
         print("Skipped: this needs workers that are forks, as they are on Linux.")
         return None
     command = [sys.executable, "-c", _TASK]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, start_new_session=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True) as process:
         try:
             task = cloudpickle.dumps((function, arguments))
             answer, _ = process.communicate(task, timeout=seconds)
