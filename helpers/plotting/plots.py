@@ -5,6 +5,7 @@ JupyterLab's light and dark themes. As the last line of a cell it is shown; ``sa
 writes it to a file.
 """
 
+import itertools
 import math
 import os
 
@@ -88,10 +89,18 @@ def show_batch(batch, class_names=None, title=None) -> Figure:
     height, width = images.shape[1:3]
     which = f"the first {shown} of {len(images)}" if shown < len(images) else f"{shown}"
     plural = "s" if shown > 1 else ""
-    figure.suptitle(
-        title or f"{which} image{plural}, {height}×{width}, {images.dtype}", fontsize=10
-    )
+    what = f"{which} image{plural}, {height}×{width}, {images.dtype}"
+    figure.suptitle(title or what, fontsize=10)
+    figure.alt_text = _words_of_images(what, labels, class_names, masks is not None)
     return figure
+
+
+def _words_of_images(what: str, labels, class_names, masks: bool) -> str:
+    words = f"A grid: {what}{', each with its mask in colour' if masks else ''}"
+    if labels is None:
+        return f"{words}."
+    names = [class_name(label, class_names) for label in labels[:MOST_IMAGES]]
+    return f"{words}, of the classes {', '.join(names)}."
 
 
 def images_labels_masks(batch) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
@@ -185,6 +194,10 @@ def plot_class_counts(files, title="Images in each class") -> Figure:
     axis.invert_yaxis()
     axis.margins(x=0.12)
     axis.set(xlabel="images", title=title)
+    bars_in_words = ", ".join(
+        f"{name} {count:,}" for name, count in zip(files.class_names, counts, strict=True)
+    )
+    figure.alt_text = f"{title}, as bars: {bars_in_words}."
     return figure
 
 
@@ -207,14 +220,19 @@ def plot_history(history, title="Training") -> Figure:
     figure, axes = new_figure(1, len(metrics), figsize=(4.2 * len(metrics), 3.2), squeeze=False)
     epochs = [epoch + 1 for epoch in history.epoch]
     for axis, name in zip(axes.flat, metrics, strict=True):
-        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+        for key, label, looks in ((name, "training", "o-"), (f"val_{name}", "validation", "s--")):
             if key in history.history:
-                axis.plot(epochs, history.history[key], marker="o", markersize=4, label=label)
+                axis.plot(epochs, history.history[key], looks, markersize=4, label=label)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axis.grid(alpha=0.3)
         axis.legend()
     figure.suptitle(title)
+    ends = ", ".join(
+        f"{name.replace('val_', 'validation ')} from {values[0]:.2f} to {values[-1]:.2f}"
+        for name, values in history.history.items()
+    )
+    figure.alt_text = f"{title}, curves over {len(epochs)} epochs: {ends}."
     return figure
 
 
@@ -236,10 +254,15 @@ def plot_workers(table: pd.DataFrame, title=None) -> Figure:
     """
     figure, axis = new_figure(figsize=(6.4, 3.8))
     groups = [name for name in ("what", "kind") if name in table]
+    markers, lines = itertools.cycle("osD^v"), itertools.cycle(["-", "--", ":", "-."])
+    words = []
     for name, rows in table.groupby(groups, sort=False):
         below = rows["images/s"] - rows["slowest"]
         above = rows["fastest"] - rows["images/s"]
-        looks = {"marker": "o", "capsize": 3, "label": ", ".join(name)}
+        looks = {"marker": next(markers), "linestyle": next(lines), "capsize": 3}
+        looks["label"] = ", ".join(name)
+        pairs = zip(rows["workers"], rows["images/s"], strict=True)
+        words.append(f"{looks['label']}: " + ", ".join(f"{w} {rate:,.0f}" for w, rate in pairs))
         axis.errorbar(rows["workers"], rows["images/s"], yerr=[below, above], **looks)
     axis.set_xscale("log", base=2)
     ticks = sorted(set(table["workers"]))
@@ -255,6 +278,7 @@ def plot_workers(table: pd.DataFrame, title=None) -> Figure:
     axis.set_title(f"{title}, {cores}" if title else f"Images per second on {cores}")
     axis.grid(alpha=0.3)
     axis.legend()
+    figure.alt_text = f"Images per second for each number of workers. {'; '.join(words)}."
     return figure
 
 
@@ -277,10 +301,9 @@ def plot_report(batch, class_names, table: pd.DataFrame) -> Figure:
         pictures in a panel of their own.
     """
     kinds = table["pictures"].unique()
-    figure = plt.figure(
+    figure = DescribedFigure(
         figsize=(9.2, 3.8 + 1.7 * len(kinds)), facecolor="white", layout="constrained"
     )
-    plt.close(figure)
     top, bottom = figure.subfigures(2, 1, height_ratios=[2.1, 1.7 * len(kinds)])
     top.suptitle("A batch, as the model gets it", fontsize=10)
     images, labels = batch
@@ -290,6 +313,11 @@ def plot_report(batch, class_names, table: pd.DataFrame) -> Figure:
         _draw_timings(axis, table[table["pictures"] == kind])
         axis.set_title(f"How fast batches come: {kind}; {os.cpu_count()} cores", fontsize=10)
     axes[-1].set(xlabel="images per second (logarithmic)")
+    rates = "; ".join(
+        f"{row['pictures']}, {row['what']}, {row['how']} {row['images/s']:,.0f}"
+        for _, row in table.iterrows()
+    )
+    figure.alt_text = f"A batch of images, and bars of images per second: {rates}."
     return figure
 
 

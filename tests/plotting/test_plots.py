@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -208,3 +209,40 @@ def test_figures_are_white_and_not_left_open_for_a_notebook_to_show_twice(timing
         assert isinstance(figure, Figure)
         assert figure.get_facecolor() == (1, 1, 1, 1)
     assert plt.get_fignums() == []
+
+
+def two_rows():
+    row = {"pictures": "drawings", "what": "MY_Generator", "how": "2 processes", "workers": 2}
+    row |= {"kind": "processes", "images/s": 1234.5, "slowest": 1200.0, "fastest": 1300.0}
+    return pd.DataFrame([row, row | {"what": "CIFAR10Sequence", "images/s": 99.0, "slowest": 98.0}])
+
+
+def learnt():
+    history = keras.callbacks.History()
+    history.epoch, history.history = [0, 1], {"loss": [2.3, 0.71], "val_loss": [2.4, 0.92]}
+    return history
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda: plots.show_batch(batch(2), NAMES), ["2 images, 8×8", "airplane, automobile"]),
+        (lambda: plots.plot_class_counts(ImageFiles(["a", "b"], [0, 0], NAMES)), ["airplane 2"]),
+        (lambda: plots.plot_history(learnt()), ["loss from 2.30 to 0.71", "validation loss"]),
+        (lambda: plots.plot_workers(two_rows()), ["MY_Generator, processes: 2 1,234", "2 99"]),
+        (lambda: plots.plot_report(batch(16), NAMES, two_rows()), ["2 processes 1,234"]),
+    ],
+    ids=["show_batch", "plot_class_counts", "plot_history", "plot_workers", "plot_report"],
+)
+def test_a_figure_says_in_words_what_it_shows_where_a_notebook_keeps_it(draw, words):
+    figure = draw()
+    assert all(word in figure.alt_text for word in words), figure.alt_text
+    _, metadata = DisplayFormatter().format(figure)
+    assert metadata["image/png"]["alt"] == figure.alt_text
+
+
+def test_lines_are_told_apart_without_their_colour():
+    for figure in (plots.plot_workers(two_rows()), plots.plot_history(learnt())):
+        lines = [line for line in figure.axes[0].lines if line.get_linestyle() != "None"]
+        looks = {(line.get_marker(), line.get_linestyle()) for line in lines}
+        assert len(looks) == len(lines) == 2
