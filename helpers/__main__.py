@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 import helpers
-from helpers.datasets.writing import DATA_DIR
+from helpers.arguments import counted
+from helpers.datasets.writing import data_folder
 
 TRAINING_SIZE = (32, 32)  # CIFAR-10's own
 TIMING_SIZE = (200, 200)  # the article's
 REPEATS = 3
-PICTURE = DATA_DIR / "report.png"
+PICTURE = "report.png"
 DATA_HELP = (
     "drawings made on the spot (the default), the real CIFAR-10 (downloads 170 MB once), "
     "or your own pictures in FOLDER/<class name>/<image>"
@@ -73,14 +74,16 @@ def _count(text: str) -> int:
 def _run(options: argparse.Namespace) -> None:
     train, test = _load(options.data)
     helpers.quiet_tensorflow()
-    print(f"{len(train.filenames):,} images to train on, {len(test.filenames):,} to test")
+    images = counted(len(train.filenames), "image")
+    print(f"{images} to train on, {len(test.filenames):,} to test")
     batch = _train(train, test, options)
     table = _time(train, options)
     print(f"\n{table.to_string(index=False, float_format='{:,.1f}'.format)}\n")
     print("images/s: how fast batches come, through fit with a model that does nothing;")
     print("waited: share of the time in which a small network waited for its data.")
-    helpers.plot_report(batch, train.class_names, table).savefig(PICTURE, dpi=120)
-    print(f"\nA picture of a batch and of the timings: {PICTURE}")
+    picture = data_folder() / PICTURE
+    helpers.plot_report(batch, train.class_names, table).savefig(picture, dpi=120)
+    print(f"\nA picture of a batch and of the timings: {picture}")
     print("The class itself: jupyter lab notebooks")
 
 
@@ -173,7 +176,7 @@ def _time_class(make, options: argparse.Namespace, model):
     compare = partial(helpers.compare_workers, make, workers=[1], processes=[options.workers])
     table = compare(repeats=REPEATS)
     table["waited (%)"] = compare(repeats=1, model=model)["waited (%)"]
-    table.insert(0, "how", ["one process", f"{options.workers} processes"])
+    table.insert(0, "how", ["one process", counted(options.workers, "process", "processes")])
     return table[["how", "images/s", "first batch (s)", "waited (%)"]]
 
 

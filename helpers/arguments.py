@@ -1,4 +1,7 @@
-"""Checks of arguments: each returns the value, or says at once what was received."""
+"""Checks of arguments: each returns the value, or says at once what was received.
+
+And `counted`, for messages that count.
+"""
 
 import math
 import threading
@@ -92,9 +95,9 @@ def shard(value: tuple[int, int] | None, samples: int, batch_size: int) -> tuple
     index = whole_number("shard's index", index, at_least=0, at_most=count - 1)
     if samples < count or (batch_size == 1 and samples % count):
         raise ValueError(
-            f"shard {value!r}: {samples} files in batches of {batch_size} cannot give each of "
-            f"{count} trainers the same number of batches, each with an image in it; add files, "
-            f"or leave some out"
+            f"shard {value!r}: {counted(samples, 'file')} in batches of {batch_size} cannot give "
+            f"each of {count} trainers the same number of batches, each with an image in it; add "
+            f"files, or leave some out"
         )
     return index, count
 
@@ -104,3 +107,17 @@ def function(name: str, value, signature: str):
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a function {signature}; received {value!r}")
     return value
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Say how many of something there are: "1 file", "2 files".
+
+    Parameters
+    ----------
+    count : int
+    one : str
+        What each of them is, such as ``"file"``.
+    many : str, optional
+        Its plural, where that is more than an s.
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

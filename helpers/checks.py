@@ -9,13 +9,16 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import keras
 import numpy as np
 from tqdm import tqdm  # unlike tqdm.auto, it shows nothing before the delay
 
-from helpers.datasets.writing import DATA_DIR
+from helpers.arguments import counted
+from helpers.datasets.writing import data_folder, other_folder
 
+PROJECT = Path(__file__).resolve().parents[1]
 PYTHON_VERSIONS = ((3, 11), (3, 14))  # from, and before
 LIBRARIES = ("keras", "tensorflow", "numpy", "opencv-python-headless", "scikit-image", "matplotlib")
 SAMPLE_BYTES = 20_000_000
@@ -85,7 +88,7 @@ def _machine_findings() -> Iterator[Finding]:
         try:
             yield True, name, importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            yield False, name, "not installed: run pip install -r requirements.txt"
+            yield False, name, f'not installed: run %pip install -e "{PROJECT}", restart the kernel'
     backend = keras.backend.backend()
     yield backend == "tensorflow", "Keras's backend", backend
     yield True, "processor cores", str(os.cpu_count())
@@ -93,13 +96,18 @@ def _machine_findings() -> Iterator[Finding]:
 
 
 def _data_folder_finding() -> Finding:
+    what, folder = "folder for the data", data_folder()
     try:
-        with tempfile.TemporaryFile(dir=DATA_DIR):
-            free = shutil.disk_usage(DATA_DIR).free
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
     except OSError as error:
-        return False, "folder for the data", f"cannot be written ({error.strerror})"
-    right = free > SAMPLE_BYTES
-    return right, "folder for the data", f"can be written, {free / 1e9:.0f} GB free"
+        seen = f"{folder} cannot be written ({error.strerror})"
+        return False, what, f"{seen}. Allow it, or {other_folder(folder)}"
+    if free < SAMPLE_BYTES:
+        seen = f"{free / 1e6:.0f} MB free in {folder}, {SAMPLE_BYTES / 1e6:,.0f} MB needed"
+        return False, what, f"{seen}. Free some space, or {other_folder(folder)}"
+    return True, what, f"can be written, {free / 1e9:.0f} GB free"
 
 
 @dataclass
@@ -139,7 +147,7 @@ def _sequence_findings(sequence: keras.utils.PyDataset) -> Iterator[Finding]:
     except TypeError as error:
         yield False, "length", f"{error} (wrap np.ceil(...) in int(...))"
         return
-    yield length > 0, "length", f"{length} batches"
+    yield length > 0, "length", counted(length, "batch", "batches")
     if length == 0:
         return
     seen: dict[str, Seen] = {}
@@ -235,16 +243,17 @@ def _array_findings(seen: dict[str, Seen], images: str) -> Iterator[Finding]:
 def _lengths_finding(seen: dict[str, Seen], images: str) -> Finding:
     counts = seen[images].counts
     for index, count in enumerate(counts):
-        has = f"batch {index} has {count} images"
+        has = f"batch {index} has {counted(count, 'image')}"
         for name, array in seen.items():
             if array.counts[index] != count:
-                unlike = "labels" if name == "y" else f"in {name}"
-                return False, "samples", f"{has} and {array.counts[index]} {unlike}"
+                other = array.counts[index]
+                unlike = counted(other, "label") if name == "y" else f"{other} in {name}"
+                return False, "samples", f"{has} and {unlike}"
         if count == 0:
             return False, "samples", has
         if count != counts[0] and index < len(counts) - 1:
             return False, "samples", f"{has}, others have {counts[0]}"
-    total = f"{sum(counts):,} images, {counts[0]} in a batch, {counts[-1]} in the last"
+    total = f"{counted(sum(counts), 'image')}, {counts[0]} in a batch, {counts[-1]} in the last"
     return counts[-1] <= counts[0], "samples", total
 
 

@@ -207,3 +207,13 @@ def test_function():
     with refused(TypeError, "'len'") as raised:
         arguments.function("thing", "len", "of (x)")
     assert "of (x)" in str(raised.value)
+
+
+# ---- counts in messages --------------------------------------------------------------------------
+
+
+def test_one_thing_is_not_called_many():
+    counts = [arguments.counted(count, "file") for count in (0, 1, 2, 12_345)]
+    assert counts == ["0 files", "1 file", "2 files", "12,345 files"]
+    assert arguments.counted(1, "batch is", "batches are") == "1 batch is"
+    assert arguments.counted(np.int64(2), "batch is", "batches are") == "2 batches are"

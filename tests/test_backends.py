@@ -100,7 +100,7 @@ def test_devices_need_batches_that_they_can_share():
     ]
     assert len(lines) == 4 * 3, lines
     for short, odd, dropped in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
-        assert short.startswith("the last batch of an epoch has 1 images, which 2 devices cannot")
+        assert short.startswith("the last batch of an epoch has 1 image, which 2 devices cannot")
         assert "drop_last=True" in short
         assert odd == "batch_size 3 is no multiple of 2 devices"
         assert dropped == "2 batches"

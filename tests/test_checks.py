@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -226,12 +229,38 @@ def test_this_machine_is_ready(capsys):
     ("name", "value", "line"),
     [
         ("PYTHON_VERSIONS", ((3, 14), (3, 15)), "[FAIL] Python"),
-        ("LIBRARIES", ("no-such-library",), "no-such-library: not installed"),
-        ("DATA_DIR", "/no/such/folder", "[FAIL] folder for the data"),
-        ("SAMPLE_BYTES", 10**18, "[FAIL] folder for the data"),
+        ("LIBRARIES", ("no-such-library",), "no-such-library: not installed: run %pip install -e"),
+        ("SAMPLE_BYTES", 10**18, "1,000,000,000,000 MB needed. Free some space, or name another"),
     ],
 )
 def test_what_is_missing_is_named(name, value, line, capsys, monkeypatch):
     monkeypatch.setattr(checks, name, value)
     assert not check_machine()
     assert line in capsys.readouterr().out
+
+
+def test_what_is_to_be_installed_is_this_project(capsys, monkeypatch):
+    monkeypatch.setattr(checks, "LIBRARIES", ("no-such-library",))
+    check_machine()
+    named = re.search('%pip install -e "(.*)"', capsys.readouterr().out)[1]
+    assert (Path(named) / "pyproject.toml").exists()
+
+
+def test_a_folder_for_the_data_that_cannot_be_made_is_named_in_one_line(
+    tmp_path, capsys, monkeypatch
+):
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file, file / "below"):
+        monkeypatch.setenv("BIGGER_THAN_MEMORY_DATA", str(folder))
+        assert not check_machine()
+        [line] = [line for line in capsys.readouterr().out.splitlines() if "[FAIL]" in line]
+        assert f"{folder} cannot be written (" in line
+        assert line.endswith("another folder in the environment variable BIGGER_THAN_MEMORY_DATA")
+
+
+def test_a_folder_for_the_data_that_is_named_is_made(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "a" / "b"
+    monkeypatch.setenv("BIGGER_THAN_MEMORY_DATA", str(folder))
+    assert check_machine()
+    assert folder.is_dir() and not list(folder.iterdir())

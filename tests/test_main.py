@@ -1,5 +1,6 @@
 """The main job, run as a user runs it: in a process of its own."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,13 @@ import pytest
 from helpers import __main__ as main
 
 
-def run(*arguments):
+def run(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-m", "helpers", *arguments], capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "helpers", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
@@ -27,9 +32,9 @@ def folder(tmp_path, pictures):
 
 
 @pytest.mark.slow
-def test_the_main_job_on_a_folder_with_broken_files(folder, pictures):
-    main.PICTURE.unlink(missing_ok=True)
-    done = run("--data", str(folder), "--epochs", "2", "--batch-size", "8", "--workers", "2")
+def test_the_main_job_on_a_folder_with_broken_files(folder, tmp_path, pictures):
+    options = ["--data", str(folder), "--epochs", "2", "--batch-size", "8", "--workers", "2"]
+    done = run(*options, BIGGER_THAN_MEMORY_DATA=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "Epoch 2/2" in done.stdout
     assert "MY_Generator, batches of 8 one process" in " ".join(done.stdout.split())
@@ -38,8 +43,8 @@ def test_the_main_job_on_a_folder_with_broken_files(folder, pictures):
         assert column in done.stdout
     assert "CIFAR10Sequence cannot read these files" in done.stdout  # it takes no broken ones
     assert "broken.jpg" in done.stderr and "Traceback" not in done.stderr
-    assert main.PICTURE.read_bytes().startswith(b"\x89PNG")
-    assert str(main.PICTURE) in done.stdout
+    assert (tmp_path / main.PICTURE).read_bytes().startswith(b"\x89PNG")
+    assert str(tmp_path / main.PICTURE) in done.stdout
 
 
 @pytest.mark.parametrize(

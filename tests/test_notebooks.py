@@ -44,9 +44,11 @@ def printed(output):
 
 
 @EVERY_NOTEBOOK
-def test_a_notebook_is_listed_in_the_readme_and_on_the_first_page(path):
-    assert f"notebooks/{path.name}" in README
+def test_a_notebook_is_listed_in_the_guide_and_on_the_first_page(path):
     assert path.stem.replace("_", " ", 1) in ENGLISH[0].read_text(encoding="utf-8")
+    assert f"]({path.relative_to(ROOT / 'notebooks').as_posix()})" in GUIDE
+    if re.match(r"\d\d_", path.stem):  # side lessons have a letter
+        assert f"]({path.relative_to(ROOT).as_posix()})" in README
 
 
 @EVERY_NOTEBOOK

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from helpers.arguments import counted
 from helpers.classroom import copies
 
 FOLDER = copies.NOTEBOOKS.parent / "my-notebooks"
@@ -35,9 +36,10 @@ def _copy(folder: Path, with_solutions: bool) -> int:
     if with_solutions and folder == FOLDER:
         folder = folder.with_name("solved-notebooks")
     copied, kept = copies.copy(folder, with_solutions)
-    print(f"{len(copied)} notebooks are new in {folder}.")
+    print(f"{counted(len(copied), 'notebook is', 'notebooks are')} new in {folder}.")
     if kept:
-        print(f"{len(kept)} were there already, and stay as they are. For a new copy of one,")
+        there = counted(len(kept), "was there already", "were there already")
+        print(f"{there}, and left alone. For a new copy of one,")
         print("give yours another name, and copy again.")
     print(f"Now open them: jupyter lab {folder}")
     return 0
@@ -47,7 +49,8 @@ def _check(folder: Path) -> int:
     table = copies.check(folder)
     print(table.to_string(index=False, max_colwidth=70))
     right = int((table["state"] == "right").sum())
-    print(f"\n{right} of {(table['state'] != 'failed').sum()} are right.")
+    asked = int((table["state"] != "failed").sum())
+    print(f"\n{right} of {asked} right.")
     return 0 if right == len(table) else 1
 
 

@@ -1,12 +1,17 @@
 """Copies of the notebooks to work in, and a table of what is right in one."""
 
+import os
+import platform
 import re
+import subprocess
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 from nbclient import NotebookClient
 from tqdm.auto import tqdm
+
+from helpers.datasets.writing import write_whole
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SECONDS_A_CELL = 600
@@ -38,13 +43,17 @@ def copy(folder: str | Path, with_solutions: bool = False) -> tuple[list[Path], 
         if ".ipynb_checkpoints" in source.parts:
             continue
         target = Path(folder) / source.relative_to(NOTEBOOKS)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with target.open("x", encoding="utf-8") as file:  # "x": never over what is there
-                nbformat.write(to_work_in(nbformat.read(source, 4), with_solutions), file)
-            copied.append(target)
-        except FileExistsError:
+        if target.exists():  # never over what a student wrote
             kept.append(target)
+            continue
+        notebook = to_work_in(nbformat.read(source, 4), with_solutions)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = linked_from(target.parent, cell.source, source.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Whole, or half a notebook is kept by the next copy as what a student wrote.
+        write_whole(target, nbformat.writes(notebook).encode())
+        copied.append(target)
     return copied, kept
 
 
@@ -63,7 +72,32 @@ def to_work_in(notebook: nbformat.NotebookNode, with_solutions: bool) -> nbforma
             cell.source = cell.metadata["stub"]
         if "exercise" in tags and with_solutions:
             cell.source = solved(cell.source, below.source)
+    # As this Python's kernel will say it: JupyterLab calls a notebook changed if it differs.
+    notebook.metadata.setdefault("language_info", {})["version"] = platform.python_version()
     return notebook
+
+
+def linked_from(place: Path, text: str, origin: Path) -> str:
+    """Have links to files, other than notebooks, lead there from another folder.
+
+    Parameters
+    ----------
+    place : Path
+        The folder of the copy.
+    text : str
+        Markdown.
+    origin : Path
+        The folder of the notebook that is copied.
+    """
+
+    def moved(link: re.Match) -> str:
+        target, heading = link[1], link[2] or ""
+        if target.endswith(".ipynb") or ":" in target:
+            return link[0]
+        path = os.path.relpath(origin / target, place)
+        return f"]({Path(path).as_posix()}{heading})"
+
+    return re.sub(r"\]\(([^)#\s]+)(#[^)\s]*)?\)", moved, text)
 
 
 def solved(exercise: str, text_below: str) -> str:
@@ -74,9 +108,9 @@ def solved(exercise: str, text_below: str) -> str:
     exercise : str
         The cell's source, whose last lines, from ``check_exercise(`` on, are the check.
     text_below : str
-        Markdown with ``<summary>Solution</summary>`` and, below it, a fence of Python.
+        Markdown whose last folded part has a fence of Python.
     """
-    solution = text_below.split("<summary>Solution</summary>")[1]
+    solution = text_below.rpartition("<summary>")[2]
     (code,) = re.findall(r"^```python\n(.*?)^```", solution, re.DOTALL | re.MULTILINE)
     return code + "\n" + exercise[exercise.index("check_exercise(") :]
 
@@ -116,7 +150,7 @@ def _run(path: Path) -> list[tuple[str, str, str, str]]:
     client = NotebookClient(
         notebook, timeout=SECONDS_A_CELL, allow_errors=True, kernel_name="python3", resources=where
     )
-    client.execute()
+    client.execute(stderr=subprocess.DEVNULL)  # what a kernel says of itself is no news here
     return [
         (path.stem, *state)
         for cell in notebook.cells

@@ -30,7 +30,8 @@ def compare_guess(guess: Any, measured: Any, unit: str = "") -> None:
         return
     print(_words(guess, measured, unit))
     if _is_number(guess) and _is_number(measured):
-        show(_bars(guess, measured, unit), f"Two bars, in {unit or 'numbers'}: {guess}, {measured}")
+        said, seen = (_with_unit(number, unit) for number in (guess, measured))
+        show(_bars(guess, measured, unit), f"Two bars: your guess, {said}, and measured, {seen}.")
 
 
 def _is_number(value: Any) -> bool:
@@ -48,7 +49,8 @@ def _words(guess: Any, measured: Any, unit: str) -> str:
 
 
 def _how_far(guess: float, measured: float) -> str:
-    if math.isclose(guess, measured, rel_tol=0.02):
+    counted = isinstance(guess, int) and isinstance(measured, int)  # 62 for 63 is one off
+    if guess == measured or (not counted and math.isclose(guess, measured, rel_tol=0.02)):
         return "Spot on."
     if min(guess, measured) <= 0:
         return "What did you reckon with, and what else is there?"

@@ -30,11 +30,13 @@ class NotingModel(keras.Model):
     def __init__(self, seconds: float = 0.0, keep_images: bool = False):
         super().__init__()
         self.seconds, self.keep_images = seconds, keep_images
-        self.labels: list[int] = []
-        self.images: list[np.ndarray] = []
-        self.times: list[float] = []
+        self.labels: list[int]
+        self.images: list[np.ndarray]
+        self.times: list[float]
+        for name in ("labels", "images", "times"):
+            object.__setattr__(self, name, [])  # Keras would make lists of its own kind
         self.built = True  # there are no weights to make
-        self.compile(run_eagerly=True)  # so that train_step is called for every batch
+        self.compile(run_eagerly=True)  # so that Python calls train_step for every batch
 
     def train_step(self, data):
         """Note a batch, and wait."""

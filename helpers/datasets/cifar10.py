@@ -48,7 +48,8 @@ def load_cifar10(cache_dir=None, url=CIFAR10_URL, sha256=CIFAR10_SHA256):
     Parameters
     ----------
     cache_dir : str or Path, optional
-        Where to keep it, in a folder ``cifar10``. Default: this project's ``data``.
+        Where to keep it, in a folder ``cifar10``. Default: this project's ``data``,
+        or what the environment variable ``BIGGER_THAN_MEMORY_DATA`` names.
     url : str
         A mirror to download ``cifar-10-binary.tar.gz`` from.
     sha256 : str
@@ -69,7 +70,7 @@ def load_cifar10(cache_dir=None, url=CIFAR10_URL, sha256=CIFAR10_SHA256):
     OSError
         If the disk is full or `cache_dir` cannot be written.
     """
-    folder = Path(cache_dir or writing.DATA_DIR) / "cifar10"
+    folder = Path(cache_dir or writing.data_folder()) / "cifar10"
     writing.make_once(
         folder,
         lambda folder: make(folder, url, sha256),

@@ -152,12 +152,14 @@ def _problems(tree, class_names):
     """Return a line for each kind of problem; none if the tree can be loaded."""
     inside = tree.classes.values()
     found = {
-        "links that lead nowhere, or back (remove them, or bring back what they point to)": [
-            path for folder in (tree.top, *inside) for path in folder.dead_links
-        ],
-        "folders that cannot be listed (do you have permission?)": [
-            path for folder in inside for path in folder.unlistable
-        ],
+        (
+            "link that leads nowhere, or back (remove the link, or bring back what it points to)",
+            "links that lead nowhere, or back (remove the links, or bring back what they point to)",
+        ): [path for folder in (tree.top, *inside) for path in folder.dead_links],
+        (
+            "folder that cannot be listed (do you have permission?)",
+            "folders that cannot be listed (do you have permission?)",
+        ): [path for folder in inside for path in folder.unlistable],
     }
     if not tree.flat:
         found |= _problems_of_classes(tree, class_names)
@@ -165,10 +167,17 @@ def _problems(tree, class_names):
 
 
 def _problems_of_classes(tree, class_names):
-    folders_only = "class folders that hold folders only (recursive=True takes the images in these)"
+    folders_only = (
+        "class folder that holds folders only (recursive=True takes the images in these)",
+        "class folders that hold folders only (recursive=True takes the images in these)",
+    )
     found = {folders_only: _with_folders_only(tree)}
     if class_names is None:
-        found[f"empty class folders (put images into them; {FOR_TESTING})"] = [
+        empty = (
+            f"empty class folder (put images into it; {FOR_TESTING})",
+            f"empty class folders (put images into them; {FOR_TESTING})",
+        )
+        found[empty] = [
             path
             for path, folder in tree.classes.items()
             if not (folder.images or folder.folders or folder.unlistable)
@@ -176,7 +185,11 @@ def _problems_of_classes(tree, class_names):
     else:
         unknown = [path for path in tree.classes if Path(path).name not in class_names]
         received = reprlib.repr(class_names)
-        found[f"folders that class_names lacks (move them out; received {received})"] = unknown
+        lacking = (
+            f"folder that class_names lacks (move it out; received {received})",
+            f"folders that class_names lacks (move them out; received {received})",
+        )
+        found[lacking] = unknown
     return found
 
 
@@ -191,8 +204,9 @@ def _too_few(tree, class_names):
         return [] if some_images else [f"0 {needed}"]
     if class_names is not None:
         return [] if some_images else ["0 images in class folders (put in at least one)"]
-    needed = f"class folders, but telling classes apart takes two ({FOR_TESTING})"
-    few = f"{len(classes)} {needed}{_some(classes, tree.path)}"
+    needed = f"but telling classes apart takes two ({FOR_TESTING})"
+    there = arguments.counted(len(classes), "class folder")
+    few = f"{there}, {needed}{_some(classes, tree.path)}"
     return [few] if len(classes) < 2 else []
 
 
@@ -201,10 +215,17 @@ def _left_out(tree):
     inside = tree.classes.values()
     others = [path for folder in inside for path in folder.others]
     folders = [path for folder in inside if folder.images for path in folder.folders]
+    endings = " ".join(IMAGE_ENDINGS)
     found = {
-        "images beside the class folders": tree.top.images,
-        f"files that are no images by their ending ({' '.join(IMAGE_ENDINGS)} are)": others,
-        "folders inside (recursive=True takes the images in them)": folders,
+        ("image beside the class folders", "images beside the class folders"): tree.top.images,
+        (
+            f"file that is no image by its ending ({endings} are)",
+            f"files that are no images by their ending ({endings} are)",
+        ): others,
+        (
+            "folder inside (recursive=True takes the images in it)",
+            "folders inside (recursive=True takes the images in them)",
+        ): folders,
     }
     return _lines(found, tree.path)
 
@@ -227,7 +248,9 @@ def _loadable_folders(tree, class_names):
 
 def _lines(found, folder):
     return [
-        f"{len(paths):,} {what}{_some(paths, folder)}" for what, paths in found.items() if paths
+        f"{arguments.counted(len(paths), one, many)}{_some(paths, folder)}"
+        for (one, many), paths in found.items()
+        if paths
     ]
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from helpers import arguments
 from helpers.datasets.splitting import choose_part
 from helpers.samples import ArrayIndexed
 
@@ -155,7 +156,7 @@ def check_class_names(names):
 def _description(files):
     """Return a heading, a table or None, and lines that say what the table lacks."""
     count = len(files.filenames)
-    heading = f"{count:,} image files"
+    heading = arguments.counted(count, "image file")
     if files.sample_weight is not None and count:
         lowest, highest = files.sample_weight.min(), files.sample_weight.max()
         heading += f", weights from {lowest:g} to {highest:g}"

@@ -6,7 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from helpers.datasets.drawings import draw_picture
-from helpers.datasets.writing import DATA_DIR, ENCODINGS, make_once, whole_or_absent, write_whole
+from helpers.datasets.writing import ENCODINGS, data_folder, make_once, whole_or_absent, write_whole
 from helpers.images.opencv import cv2
 
 COUNTS = {"cat": 160, "dog": 24, "horse": 160}
@@ -41,7 +41,8 @@ def make_messy_folder(cache_dir=None):
     Parameters
     ----------
     cache_dir : str or Path, optional
-        Where to keep it, as a folder ``messy``. Default: this project's ``data``.
+        Where to keep it, as a folder ``messy``. Default: this project's ``data``,
+        or what the environment variable ``BIGGER_THAN_MEMORY_DATA`` names.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def make_messy_folder(cache_dir=None):
     --------
     >>> files = load_folder(make_messy_folder())
     """
-    folder = Path(cache_dir or DATA_DIR) / "messy"
+    folder = Path(cache_dir or data_folder()) / "messy"
     make_once(folder, _make, _is_whole, space="about 4 MB")
     return folder
 

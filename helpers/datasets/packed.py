@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm  # unlike tqdm.auto, it shows nothing before the delay
 
+from helpers import arguments
 from helpers.datasets.folders import no_folder
 from helpers.datasets.image_files import ImageFiles
 from helpers.datasets.writing import size_of
@@ -182,7 +183,9 @@ def _check_size(file, expected):
     if not file.exists():
         raise damaged(file, "it is missing")
     if size_of(file) != expected:
-        raise damaged(file, f"it has {size_of(file):,} bytes, expected {expected:,}")
+        raise damaged(
+            file, f"it has {arguments.counted(size_of(file), 'byte')}, expected {expected:,}"
+        )
 
 
 def damaged(file, what):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers import arguments
 from helpers.datasets import packed
 from helpers.datasets.appending import append_rest, bytes_of
 from helpers.datasets.contents import RESIZING, check_how, keep
@@ -253,8 +254,9 @@ def _shape_of_pixels(rows):
 def _warn_of(suspects):
     if suspects:
         filename, remark = min(suspects)
+        pictures = arguments.counted(len(suspects), "picture was", "pictures were")
         warnings.warn(
-            f"{len(suspects)} pictures were packed that may be wrong, the first of them "
+            f"{pictures} packed that may be wrong, the first of them "
             f"{printable(filename)}: {remark}",
             stacklevel=3,
         )

@@ -8,7 +8,7 @@ from skimage import data
 
 from helpers import arguments
 from helpers.datasets.image_files import ImageFiles
-from helpers.datasets.writing import DATA_DIR, make_once, whole_or_absent, write_pictures
+from helpers.datasets.writing import data_folder, make_once, whole_or_absent, write_pictures
 from helpers.images import jpeg
 
 # Those that lie in every installation of scikit-image: it would download the others.
@@ -38,7 +38,7 @@ def load_photographs(image_size=(375, 500), count=300, cache_dir=None):
         How many, spread evenly over the classes.
     cache_dir : str or Path, optional
         Where to keep them, in a folder ``photographs-<width>x<height>``. Default: this project's
-        ``data``.
+        ``data``, or what the environment variable ``BIGGER_THAN_MEMORY_DATA`` names.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def load_photographs(image_size=(375, 500), count=300, cache_dir=None):
     height, width = arguments.image_size(image_size)
     arguments.whole_number("image_size", max(height, width), at_least=1, at_most=jpeg.LONGEST_SIDE)
     count = arguments.whole_number("count", count, at_least=1)
-    folder = Path(cache_dir or DATA_DIR) / f"photographs-{width}x{height}"
+    folder = Path(cache_dir or data_folder()) / f"photographs-{width}x{height}"
     names = [name for name, *_ in _plan(count)]
     make_once(
         folder,

@@ -3,6 +3,7 @@
 import contextlib
 import os
 
+from helpers import arguments
 from helpers.images.headers import read_header
 from helpers.images.opencv import cv2
 from helpers.images.orientation import swaps_sides
@@ -93,8 +94,9 @@ def describe_losses(path, note):
     height, width = note["image_size"] or note["max_size"]
     bound = "of" if note["image_size"] else "no larger than"
     megabytes, before = (losses[name] / 1e6 for name in ("bytes", "file_bytes"))
+    pictures = arguments.counted(note["pictures"], "picture")
     parts = [
-        f"{path.name}: {note['pictures']:,} pictures as JPEG {bound} {height}×{width}, quality "
+        f"{path.name}: {pictures} as JPEG {bound} {height}×{width}, quality "
         f"{note['quality']}: {megabytes:,.1f} MB of {before:,.1f} MB"
     ]
     if unchanged := note["pictures"] - losses["pictures"]:

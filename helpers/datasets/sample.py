@@ -6,7 +6,7 @@ import numpy as np
 
 from helpers.datasets.drawings import CLASS_NAMES, draw_picture, draw_with_mask
 from helpers.datasets.folders import load_folder
-from helpers.datasets.writing import DATA_DIR, make_once, whole_or_absent, write_pictures
+from helpers.datasets.writing import data_folder, make_once, whole_or_absent, write_pictures
 
 SAMPLE_SIZES = {"train": 200, "test": 50}  # pictures of each class
 
@@ -20,7 +20,8 @@ def load_sample(cache_dir=None):
     Parameters
     ----------
     cache_dir : str or Path, optional
-        Where to keep them, in a folder ``sample``. Default: this project's ``data``.
+        Where to keep them, in a folder ``sample``. Default: this project's ``data``,
+        or what the environment variable ``BIGGER_THAN_MEMORY_DATA`` names.
 
     Returns
     -------
@@ -33,7 +34,7 @@ def load_sample(cache_dir=None):
     OSError
         If the disk is full or `cache_dir` cannot be written.
     """
-    folder = Path(cache_dir or DATA_DIR) / "sample"
+    folder = Path(cache_dir or data_folder()) / "sample"
     make_once(folder, _draw_sample, _sample_is_whole, space="about 10 MB")
     return load_folder(folder / "train"), load_folder(folder / "test")
 
@@ -47,7 +48,8 @@ def load_sample_masks(cache_dir=None):
     Parameters
     ----------
     cache_dir : str or Path, optional
-        Where to keep them, in a folder ``sample-masks``. Default: this project's ``data``.
+        Where to keep them, in a folder ``sample-masks``. Default: this project's ``data``,
+        or what the environment variable ``BIGGER_THAN_MEMORY_DATA`` names.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def load_sample_masks(cache_dir=None):
     >>> masks, _ = load_sample_masks()
     >>> generator = MY_Generator(pictures.filenames, Masks(masks.filenames), 32)
     """
-    folder = Path(cache_dir or DATA_DIR) / "sample-masks"
+    folder = Path(cache_dir or data_folder()) / "sample-masks"
     make_once(folder, _draw_masks, _sample_is_whole, space="about 10 MB")
     return load_folder(folder / "train"), load_folder(folder / "test")
 

@@ -32,7 +32,8 @@ def _class_numbers(labels, count):
     if array.shape != (count,) or array.dtype.kind not in "biu":
         found = "None" if labels is None else f"{array.dtype} of shape {array.shape}"
         raise ValueError(
-            f"stratify=True needs labels that are class numbers, one for each of {count:,} files; "
+            f"stratify=True needs labels that are class numbers, one for each of "
+            f"{arguments.counted(count, 'file')}; "
             f"the labels are {found}. Pass stratify=False"
         )
     return np.unique(array, return_inverse=True)[1]
@@ -55,8 +56,8 @@ def _shares(sizes, fraction, rng):
     total = round(fraction * sizes.sum())
     if not 0 < total < sizes.sum():
         raise ValueError(
-            f"fraction={fraction} of {sizes.sum():,} files is {total:,}, which leaves a part "
-            f"empty. Pass another fraction, or more files"
+            f"fraction={fraction} of {arguments.counted(sizes.sum(), 'file')} is {total:,}, which "
+            f"leaves a part empty. Pass another fraction, or more files"
         )
     shares = np.round(fraction * sizes, 9)  # 0.07 * 100 is a bit more than 7
     numbers = np.floor(shares).astype(np.int64)
@@ -78,14 +79,15 @@ def _group_numbers(groups, count):
     numbers, values = pd.factorize(pd.Series(groups))
     if len(numbers) != count:
         raise ValueError(
-            f"groups must have one value for each file; received {len(numbers):,} values for "
-            f"{count:,} files"
+            f"groups must have one value for each file; received "
+            f"{arguments.counted(len(numbers), 'value')} for {arguments.counted(count, 'file')}"
         )
     missing = np.flatnonzero(numbers < 0)
     if len(missing):
         raise ValueError(
-            f"groups must have a value for each file; {len(missing):,} are missing, the first at "
-            f"position {missing[0]}. Give such files a group of their own, or leave them out"
+            f"groups must have a value for each file; "
+            f"{arguments.counted(len(missing), 'is', 'are')} missing, the first at position "
+            f"{missing[0]}. Give such files a group of their own, or leave them out"
         )
     if len(values) < 2:
         raise ValueError(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers import arguments
 from helpers.datasets.image_files import ImageFiles, WeightedImageFiles, check_class_names
 from helpers.images import packs
 
@@ -106,8 +107,9 @@ def _column(table, name):
     if len(missing):
         rows = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
         raise ValueError(
-            f"column {name!r} has no value in {len(missing):,} rows: {rows} (counted from 0). Fill "
-            f"them in, or leave such rows out: pass table.dropna(subset=[{name!r}])"
+            f"column {name!r} has no value in {arguments.counted(len(missing), 'row')}: {rows} "
+            f"(counted from 0). Fill in what is missing, or leave such rows out: pass "
+            f"table.dropna(subset=[{name!r}])"
         )
     # What is categorical or nullable becomes plain.
     return table[name].astype(object).infer_objects()
@@ -141,8 +143,8 @@ def _classes(words, label, class_names):
     unknown = [word for word in found if word not in class_names]
     if unknown:
         raise ValueError(
-            f"column {label!r} has {len(unknown):,} words that class_names lacks: "
-            f"{reprlib.repr(unknown)}. Add them, or leave such rows out"
+            f"column {label!r} has {arguments.counted(len(unknown), 'word')} that class_names "
+            f"lacks: {reprlib.repr(unknown)}. Add what is missing, or leave such rows out"
         )
     numbers = {name: number for number, name in enumerate(class_names)}
     return words.map(numbers).to_numpy(np.int64), class_names
@@ -193,7 +195,8 @@ def _refuse_missing(names):
         some = "\n- ".join(list(missing)[:MOST_NAMED])
         more = f"\n… and {len(missing) - MOST_NAMED:,} more" if len(missing) > MOST_NAMED else ""
         raise FileNotFoundError(
-            f"{len(missing):,} files that the table names are missing (looked from "
+            f"{arguments.counted(len(missing), 'file')} that the table names "
+            f"{'is' if len(missing) == 1 else 'are'} missing (looked from "
             f"{str(Path.cwd())!r}; folder= says where names begin):\n- {some}{more}"
         )
 

@@ -1,6 +1,7 @@
 """Write pictures and other files so that nothing half-written bears its final name."""
 
 import errno
+import os
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from tqdm import tqdm
 
 from helpers.images.opencv import cv2
 
-DATA_DIR = Path(__file__).resolve().parents[2] / "data"
+DATA_VARIABLE = "BIGGER_THAN_MEMORY_DATA"  # of the environment: another folder than data/
 ENCODINGS = {
     # Level 1 of 9: as pictures this small hardly shrink further, it only saves time.
     ".png": [cv2.IMWRITE_PNG_COMPRESSION, 1],
@@ -18,6 +19,17 @@ ENCODINGS = {
         *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
     ],
 }
+
+
+def data_folder():
+    """Folder for the data: this project's ``data``, or what an environment variable names.
+
+    It is asked for anew each time, so that ``%env`` in a cell will do.
+    """
+    named = os.environ.get(DATA_VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
+    return Path(__file__).resolve().parents[2] / "data"
 
 
 def make_once(folder, make, is_whole, space):
@@ -30,14 +42,22 @@ def make_once(folder, make, is_whole, space):
             if not is_whole(folder):  # another process may have made it while we waited
                 make(folder)
     except OSError as error:
+        refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             message = f"The disk of {folder.parent} is full: this takes {space}. Free some space,"
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            message = f"{folder.parent} cannot be written ({error}). Allow it ({space}),"
+        elif refused or not folder.parent.is_dir():  # it is a file, or cannot be made
+            message = f"{folder.parent} cannot be written ({error.strerror}). Allow it ({space}),"
         else:
             raise
-        message += " or pass cache_dir= with a folder on another disk. Then call again to go on."
-        raise OSError(error.errno, message) from error
+        message += f" or {other_folder(folder.parent)}. Then call again to go on."
+        raise OSError(error.errno, message) from None
+
+
+def other_folder(folder):
+    """Say, for a message, how to keep data elsewhere than in `folder`."""
+    if folder == data_folder():
+        return f"name another folder in the environment variable {DATA_VARIABLE}"
+    return "pass cache_dir= with a folder on another disk"
 
 
 def locked(folder):
@@ -67,7 +87,7 @@ def whole_or_absent(folder):
 
 def write_pictures(folder, pictures, total, description):
     """Write (file name, RGB or grey array) pairs below `folder`, but those that are there."""
-    for name, picture in tqdm(pictures, total=total, desc=description, unit="picture"):
+    for name, picture in tqdm(pictures, total=total, desc=description, unit="image"):
         path = folder / name
         if not size_of(path):
             path.parent.mkdir(parents=True, exist_ok=True)

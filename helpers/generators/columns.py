@@ -61,7 +61,7 @@ class Masks:
         return len(self.filenames)
 
     def __repr__(self) -> str:
-        return f"Masks({len(self):,} files, {self.dtype})"
+        return f"Masks({arguments.counted(len(self), 'file')}, {self.dtype})"
 
 
 class Files:

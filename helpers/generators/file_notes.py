@@ -2,6 +2,7 @@
 
 import warnings
 
+from helpers import arguments
 from helpers.images.reading import printable
 from helpers.images.request import BatchRequest, LoadedBatch
 
@@ -60,8 +61,8 @@ class FileNotes:
         self._skipped_this_epoch.clear()
         more = ", …" if len(names) > 3 else ""
         warnings.warn(
-            f"{len(names)} of {files} files could not be read and were left "
-            f"out of epoch {epoch}: {', '.join(names[:3])}{more} "
-            f"(all, with reasons, in .skipped)",
+            f"{len(names)} of {arguments.counted(files, 'file')} could not be read and "
+            f"{'was' if len(names) == 1 else 'were'} left out of epoch {epoch}: "
+            f"{', '.join(names[:3])}{more} (all, with reasons, in .skipped)",
             stacklevel=3,
         )

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from helpers import arguments
 from helpers.images.augmenting import AugmentError, call_augment
 
 
@@ -72,8 +73,8 @@ def _checked(new: Any, y: Any, name: str) -> Any:
         array = np.asarray(new)
         if array.ndim == 0 or len(array) != len(old):
             raise AugmentError(
-                f"augment_batch on {name}: expected targets of {len(old)} samples, received shape "
-                f"{array.shape}"
+                f"augment_batch on {name}: expected targets of "
+                f"{arguments.counted(len(old), 'sample')}, received shape {array.shape}"
             )
         return array
 

@@ -415,8 +415,9 @@ class MY_Generator(Workers):
         size = self.recipe.image_size
         height_and_width = "own sizes" if size is None else f"{size[0]}×{size[1]}"
         return (
-            f"MY_Generator({len(self.filenames):,} files, {len(self):,} batches of "
-            f"{self.batch_size}, {height_and_width}, {self.recipe.dtype})"
+            f"MY_Generator({arguments.counted(len(self.filenames), 'file')}, "
+            f"{arguments.counted(len(self), 'batch', 'batches')} of {self.batch_size}, "
+            f"{height_and_width}, {self.recipe.dtype})"
         )
 
 

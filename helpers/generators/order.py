@@ -84,7 +84,8 @@ class EpochOrder:
         self.shard = arguments.shard(shard, self.samples_per_epoch, batch_size)
         if not self.batches_per_epoch:
             raise ValueError(
-                f"drop_last=True leaves nothing: {self.samples_per_epoch} files do not fill a "
+                f"drop_last=True leaves nothing: "
+                f"{arguments.counted(self.samples_per_epoch, 'file does', 'files do')} not fill a "
                 f"batch of {batch_size * self.shard[1]}"
             )
 
@@ -158,8 +159,8 @@ class EpochOrder:
             )
         if epoch and len(positions) != self.samples_per_epoch:
             raise ValueError(
-                f"order returned {len(positions)} positions for epoch {epoch}, and "
-                f"{self.samples_per_epoch} for epoch 0: each epoch needs as many"
+                f"order returned {arguments.counted(len(positions), 'position')} for epoch "
+                f"{epoch}, and {self.samples_per_epoch} for epoch 0: each epoch needs as many"
             )
         return positions.astype(np.int64)
 

@@ -307,7 +307,11 @@ class _Work:
         """Sum up, when the arrays are there."""
         if not (self.positions or self.request.may_be_empty):
             first, count = self.errors[0], len(self.errors)
-            reason = f"and none of the {count} files of its batch can be read; remove them"
+            reason = (
+                f"and none of the {count} files of its batch can be read; remove them"
+                if count > 1
+                else "and its batch has no other file; remove it"
+            )
             raise ImageError(first.filename, f"{first.reason}, {reason}")
         times = self.laps.times()
         return LoadedBatch(arrays, self.positions, self.errors, times, tuple(self.suspects))

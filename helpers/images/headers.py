@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from helpers import arguments
 from helpers.images import jpeg
 from helpers.images.orientation import UPRIGHT, of_metadata
 
@@ -73,7 +74,9 @@ def read_header(data: bytes) -> Header | None:
         if data.startswith(b"BM"):
             return _header_of_bmp(data)
     except (struct.error, IndexError, ValueError, zlib.error):
-        raise ValueError(f"is damaged or cut off ({len(data):,} bytes)") from None
+        raise ValueError(
+            f"is damaged or cut off ({arguments.counted(len(data), 'byte')})"
+        ) from None
     return None
 
 

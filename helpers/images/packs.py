@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers import arguments
 from helpers.images.disk import try_again
 from helpers.images.pack_layout import (
     FILES,
@@ -60,7 +61,7 @@ class PackedNames(ArrayIndexed, Sequence):
         return PackedNames(self.path, rows) if rows.ndim else f"{self.path}#{rows['number']}"
 
     def __repr__(self) -> str:
-        return f"PackedNames({self.path!r}, {len(self):,} pictures)"
+        return f"PackedNames({self.path!r}, {arguments.counted(len(self), 'picture')})"
 
 
 def is_packed(filename: str) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from helpers import arguments
 from helpers.images import jpeg, sixteen_bits, tiff
 from helpers.images.headers import PNG_BITS, check_claim
 from helpers.images.opencv import cv2
@@ -140,8 +141,9 @@ def load(picture, data: bytes) -> int:
             picture.load()
         return picture.getexif().get(ORIENTATION, UPRIGHT)  # TIFF is turned already
     except Exception as error:  # Pillow's readers raise what Python does, such as IndexError
+        size = arguments.counted(len(data), "byte")
         raise ValueError(
-            f"is damaged, cut off or of a kind that is not read here ({error}; {len(data):,} bytes)"
+            f"is damaged, cut off or of a kind that is not read here ({error}; {size})"
         ) from error
 
 
@@ -207,9 +209,8 @@ def _opened(data: bytes):
             tiff.check_values(tags)
             message = f"is {tiff.describe(tags)}, a kind that is not read here ({error})"
         else:
-            message = (
-                f"is damaged, cut off or no {kind.upper()} file ({error}; {len(data):,} bytes)"
-            )
+            size = arguments.counted(len(data), "byte")
+            message = f"is damaged, cut off or no {kind.upper()} file ({error}; {size})"
         raise ValueError(message) from error
 
 
@@ -220,7 +221,8 @@ def _kind(data: bytes) -> str:
     for first_bytes, kind in READERS.items():
         if data.startswith(first_bytes):
             return kind
-    raise ValueError(f"is no picture of a kind that is read here ({len(data):,} bytes)")
+    size = arguments.counted(len(data), "byte")
+    raise ValueError(f"is no picture of a kind that is read here ({size})")
 
 
 def _kind_of_container(data: bytes) -> str:
@@ -240,7 +242,8 @@ def _kind_of_container(data: bytes) -> str:
             "is HEIC, which needs the package pillow-heif: pip install pillow-heif, and pass "
             "read=lambda name: np.asarray(pillow_heif.open_heif(name))"
         )
-    raise ValueError(f"is no picture of a kind that is read here ({len(data):,} bytes)")
+    size = arguments.counted(len(data), "byte")
+    raise ValueError(f"is no picture of a kind that is read here ({size})")
 
 
 def _tags(plugin, data: bytes) -> Mapping:

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from helpers import arguments
 from helpers.images import MAX_PIXELS, jpeg, masks, packs, pillow, sixteen_bits
 from helpers.images.disk import try_again
 from helpers.images.headers import check_claim, read_header
@@ -262,6 +263,7 @@ def _decode_plain(data: bytes, flags: int) -> np.ndarray:
         raise ValueError(f"cannot be decoded ({error.err})") from error
     if image is None:
         raise ValueError(
-            f"is damaged, cut off or no picture that OpenCV knows ({len(data):,} bytes)"
+            f"is damaged, cut off or no picture that OpenCV knows "
+            f"({arguments.counted(len(data), 'byte')})"
         )
     return image

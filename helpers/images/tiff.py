@@ -7,6 +7,7 @@ tiles), each compressed for itself. Source: TIFF 6.0, and its supplements for de
 import zlib
 from collections.abc import Iterator, Mapping
 
+from helpers import arguments
 from helpers.images.jpeg import check_scans
 from helpers.images.sixteen_bits import CURE
 
@@ -58,8 +59,9 @@ def is_in_planes(tags: Mapping) -> bool:
 
 def describe(tags: Mapping) -> str:
     """Say of which kind a TIFF file is."""
+    bits = arguments.counted(tags.get(BITS, (1,))[0], "bit")
     return (
-        f"a TIFF file with {tags.get(SAMPLES, 1)} × {tags.get(BITS, (1,))[0]} bits a pixel and "
+        f"a TIFF file with {tags.get(SAMPLES, 1)} × {bits} a pixel and "
         f"compression {tags.get(COMPRESSION, 1)}"
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import cloudpickle
 import numpy as np
 
+from helpers import arguments
 from helpers.images.arrays import BOUNDARY, cut, stacked
 from helpers.images.augmenting import AugmentError
 from helpers.images.batches import expanded, load_batch, load_smallest
@@ -267,7 +268,7 @@ def describe(request: BatchRequest) -> str:
     """Name a batch and its files, for a message."""
     first, last = request.filenames[0], request.filenames[-1]
     names = f"from {printable(first)} to {printable(last)}"
-    return f"{request.name} of {len(request.filenames)} files, {names}"
+    return f"{request.name} of {arguments.counted(len(request.filenames), 'file')}, {names}"
 
 
 def _timeout_error(request: BatchRequest, timeout: float | None, causes: str) -> TimeoutError:

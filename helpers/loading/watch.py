@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from helpers import arguments
 from helpers.images.batches import Watch
 from helpers.images.packs import is_packed
 from helpers.images.reading import printable
@@ -89,7 +90,8 @@ def whereabouts(request: BatchRequest, position: int) -> str:
         return "The worker had not come to its first file."
     filename = request.filenames[position]
     size = None if is_packed(filename) else _size(Path(request.folder, filename))
-    return f"The worker was at {printable(filename)}{'' if size is None else f' ({size:,} bytes)'}."
+    weight = "" if size is None else f" ({arguments.counted(size, 'byte')})"
+    return f"The worker was at {printable(filename)}{weight}."
 
 
 def _size(file: Path) -> int | None:

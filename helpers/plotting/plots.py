@@ -15,6 +15,8 @@ import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from helpers import arguments
+
 MOST_IMAGES = 64
 CELL_INCHES = 1.15
 # Okabe and Ito's, which the colour-blind can tell apart. Class 0, most often the ground, has none.
@@ -88,8 +90,7 @@ def show_batch(batch, class_names=None, title=None) -> Figure:
         _draw_masks(axes, masks)
     height, width = images.shape[1:3]
     which = f"the first {shown} of {len(images)}" if shown < len(images) else f"{shown}"
-    plural = "s" if shown > 1 else ""
-    what = f"{which} image{plural}, {height}×{width}, {images.dtype}"
+    what = f"{which} {'image' if shown == 1 else 'images'}, {height}×{width}, {images.dtype}"
     figure.suptitle(title or what, fontsize=10)
     figure.alt_text = _words_of_images(what, labels, class_names, masks is not None)
     return figure
@@ -232,7 +233,7 @@ def plot_history(history, title="Training") -> Figure:
         f"{name.replace('val_', 'validation ')} from {values[0]:.2f} to {values[-1]:.2f}"
         for name, values in history.history.items()
     )
-    figure.alt_text = f"{title}, curves over {len(epochs)} epochs: {ends}."
+    figure.alt_text = f"{title}, curves over {arguments.counted(len(epochs), 'epoch')}: {ends}."
     return figure
 
 
@@ -273,13 +274,17 @@ def plot_workers(table: pd.DataFrame, title=None) -> Figure:
         axis.yaxis.set_major_formatter("{x:,.0f}")
     else:
         axis.set_ylim(bottom=0)
-    cores = f"{os.cpu_count()} cores"
+    cores = _cores()
     axis.set(xlabel="workers", ylabel="images per second")
     axis.set_title(f"{title}, {cores}" if title else f"Images per second on {cores}")
     axis.grid(alpha=0.3)
     axis.legend()
     figure.alt_text = f"Images per second for each number of workers. {'; '.join(words)}."
     return figure
+
+
+def _cores() -> str:
+    return arguments.counted(os.cpu_count() or 1, "core")
 
 
 def plot_report(batch, class_names, table: pd.DataFrame) -> Figure:
@@ -311,7 +316,7 @@ def plot_report(batch, class_names, table: pd.DataFrame) -> Figure:
     axes = bottom.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
     for axis, kind in zip(axes, kinds, strict=True):
         _draw_timings(axis, table[table["pictures"] == kind])
-        axis.set_title(f"How fast batches come: {kind}; {os.cpu_count()} cores", fontsize=10)
+        axis.set_title(f"How fast batches come: {kind}; {_cores()}", fontsize=10)
     axes[-1].set(xlabel="images per second (logarithmic)")
     rates = "; ".join(
         f"{row['pictures']}, {row['what']}, {row['how']} {row['images/s']:,.0f}"

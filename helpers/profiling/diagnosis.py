@@ -1,15 +1,19 @@
 """What limits a run, in plain words, computed from its spans."""
 
+import textwrap
 from typing import NamedTuple
 
 import pandas as pd
 
+from helpers import arguments
 from helpers.plotting.lanes import arranged
 from helpers.profiling.pipeline import Pipeline
 from helpers.profiling.summary import summarize
 
 LITTLE = 0.1  # share of the time below which waiting is not worth a change
 WORKERS = (*range(1, 17), 20, 24, 32, 48, 64)  # numbers that are tried
+MUCH = 8  # times as long as it computes a worker waits: not only for a core
+LINE = 95  # letters, as many as a notebook shows in one line
 
 NAMES = {
     "read": "reading",
@@ -25,18 +29,18 @@ ADVICE = {
     "reading": "the disk. Copy the files to a faster one, or pack them into a few large files; "
     "more workers help too, since waiting for a disk costs no core",
     "decoding": "the number of pixels that are decoded. MY_Generator(draft=True) decodes large "
-    "JPEGs at a fraction of their size; a pack of the resized pictures, helpers.pack(..., "
+    "JPEGs at a fraction of their size; a pack of the resized images, helpers.pack(..., "
     "image_size=...), decodes them once; one of smaller JPEGs (contents='jpeg', max_size=...) "
     "saves disk, too",
     "resizing": "the number of pixels that are resized. MY_Generator(draft=True) leaves fewer of a "
     "large JPEG to shrink; a pack, helpers.pack(..., image_size=...), holds them resized; or "
-    "give the model smaller pictures, and let keras.layers.Resizing enlarge them inside it",
+    "give the model smaller images, and let keras.layers.Resizing enlarge them inside it",
     "augmenting": "augment. Compute on whole arrays instead of loops, or do it in the model with "
     "Keras's layers; Python code runs side by side in processes only (use_multiprocessing=True)",
     "making batches": "__getitem__. MY_Generator does the same in a fraction of the time, and "
     "shows the parts of it",
     "handing over": "what travels: nothing pickled and nothing copied (MY_Generator does neither), "
-    "fewer bytes (dtype='uint8', smaller pictures), or larger and so fewer batches, since Keras "
+    "fewer bytes (dtype='uint8', smaller images), or larger and so fewer batches, since Keras "
     "and TensorFlow need about a millisecond for each, whatever is in it",
     "too many workers": "the threads. They wait for each other, for Python holds a lock: use "
     "processes (use_multiprocessing=True), or one worker",
@@ -46,6 +50,10 @@ ADVICE = {
     "start of the epoch": "nothing about the speed. The queue is empty when an epoch begins: make "
     "epochs longer, or record more steps",
 }
+WAITING = (
+    "They wait for a disk, a network or another program most of the time, and waiting costs no "
+    "core. Faster code would change little"
+)
 
 
 class Diagnosis(NamedTuple):
@@ -58,14 +66,14 @@ class Diagnosis(NamedTuple):
     ----------
     limit : str
         "model", "reading", "decoding", "resizing", "augmenting", "making batches", "handing
-        over", "too few workers", "too many workers", "queue", "other programs" or "start of the
-        epoch".
+        over", "workers that wait", "too few workers", "too many workers", "queue", "other
+        programs" or "start of the epoch".
     speedup : float
         How many times as fast training would be at best, if it never stood still for data.
     workers : int
         Workers that this run could use, by `helpers.simulate`.
     text : str
-        The same in words.
+        The same in words, a line for each finding. Printed, long lines are wrapped.
     """
 
     limit: str
@@ -79,7 +87,8 @@ class Diagnosis(NamedTuple):
         return named(self.limit)
 
     def __repr__(self) -> str:
-        return self.text
+        lines = self.text.splitlines()
+        return "\n".join(textwrap.fill(line, LINE, break_on_hyphens=False) for line in lines)
 
 
 def named(limit: str) -> str:
@@ -135,7 +144,8 @@ def diagnose(spans) -> Diagnosis:
     Training that stands still less than a tenth of the time is limited by the model. If not,
     `helpers.simulate` repeats the run with other numbers of workers. If up to twice as many
     would end the waiting, there are too few; otherwise the largest part of the work is the
-    limit, because only making it smaller helps.
+    limit, because only making it smaller helps. But if a worker computes for less than half of
+    its time, it is not the code that is slow: its workers wait, and more can wait side by side.
     """
     costs = costs_of(spans)
     useful = useful_workers(spans, costs)
@@ -161,6 +171,8 @@ def find_limit(spans, costs: Costs, useful: int) -> str:
     held = costs.wait + costs.hand_over
     if held < LITTLE * costs.period:
         return "model"
+    if costs.work.empty:  # of processes that Keras starts anew, nothing is seen
+        return "start of the epoch" if _waits_at_the_start(spans) else "making batches"
     if _threads_wait_for_each_other(spans, costs):  # and the training for them
         return "too many workers"
     if passing_seconds(spans.measured()) > (1 - LITTLE) * costs.period:
@@ -175,6 +187,8 @@ def find_limit(spans, costs: Costs, useful: int) -> str:
         return "queue"
     if useful <= 2 * spans.workers and predicted_wait(spans, costs, useful) < LITTLE:
         return "too few workers"
+    if _workers_wait(spans, costs):
+        return "workers that wait"
     return NAMES[spans.typical_work().idxmax()]
 
 
@@ -204,9 +218,23 @@ def _waits_at_the_start(spans) -> bool:
     return steps > 1 and at_the_start > 0.8 * waits["seconds"].sum()
 
 
+def _workers_wait(spans, costs: Costs) -> bool:
+    """Whether a worker waits for longer than it computes: for what is no file and no core."""
+    if spans.batch_cpu is None or spans.typical_work().idxmax() == "read":
+        return False
+    computing, waiting = worker_seconds(spans, costs)
+    elsewhere = waiting - costs.work.filter(["read", "hand-over"]).sum()
+    # Threads that keep most of a core busy together may wait for Python's lock.
+    locked = spans.workers > 1 and not spans.processes and computing > 0.7 * costs.period
+    # Where no core is free, some of it is waiting for one, and nobody knows how much.
+    times = MUCH if all_cores_are_busy(spans, costs) else 1
+    return elsewhere > times * computing and not locked
+
+
 def _threads_wait_for_each_other(spans, costs: Costs) -> bool:
     """Whether threads keep one core busy and no more, although another one is idle."""
-    if spans.processes or spans.workers == 1 or spans.busy_cores is None:  # or not measured
+    measured = spans.batch_cpu is not None and spans.busy_cores is not None
+    if spans.processes or spans.workers == 1 or not measured:
         return False
     computing = spans.batch_cpu
     stopped = costs.work.drop("read", errors="ignore").sum() - computing
@@ -291,36 +319,42 @@ def words(spans, costs: Costs, limit: str, useful: int) -> list[str]:
     held = costs.wait + costs.hand_over
     rate = spans.summary()["images/s"]
     kind = "processes" if spans.processes else "threads"
+    times = f"{costs.speedup:.2g}" if costs.speedup < 99.5 else f"{costs.speedup:,.0f}"
     lines = [
         f"Training stands still for data {held / costs.period:.0%} of the time: "
         f"{1000 * held:.1f} of the {1000 * costs.period:.1f} ms from step to step.",
         f"The limit is {named(limit)}.",
-        f"If it never had to wait, training would be {costs.speedup:.2g} times as fast at best "
+        f"If it never had to wait, training would be {times} times as fast at best "
         f"({rate:,.0f} → {rate * costs.speedup:,.0f} images/s).",
     ]
     parts = spans.typical_work().sort_values(ascending=False)
     if len(parts):
         shares = ", ".join(f"{kind} {1000 * part:.1f}" for kind, part in parts.items())
         lines.append(f"A worker spends {1000 * parts.sum():.1f} ms on a typical batch: {shares}.")
-    if limit == "too few workers":
-        change = f"the number of workers, from {spans.workers} to {max(useful, spans.workers + 1)}"
-    else:
-        change = ADVICE[limit]
-    lines.append(f"Change first: {change}.")
+        if _workers_wait(spans, costs):
+            computing = 1000 * computing_seconds(spans, costs)
+            lines.append(f"It computes for only {computing:.1f} ms of that; the rest it waits.")
+    more = f"the number of workers, from {spans.workers} to {max(useful, spans.workers + 1)}"
+    changes = {"too few workers": more, "workers that wait": f"{more}. {WAITING}"} | ADVICE
+    lines.append(f"Change first: {changes[limit]}.")
     if all_cores_are_busy(spans, costs):
         lines.append(busy_words(spans, costs))
     now = f"{spans.workers} ({kind})" if spans.workers > 1 else "1"
+    if not len(parts):
+        return [*lines, f"Workers: {now}. What they do was not seen."]
     if spans.workers > spans.queue + 1:
         lines.append(
-            f"With max_queue_size={spans.queue}, no more than {spans.queue + 1} batches are in "
-            f"work at a time: other workers have nothing to do."
+            f"With max_queue_size={spans.queue}, no more than "
+            f"{arguments.counted(spans.queue + 1, 'batch is', 'batches are')} in work at a time: "
+            f"other workers have nothing to do."
         )
-    lines.append(f"Workers: {now} now; this run could use {useful}, on {spans.cores} cores.")
+    cores = arguments.counted(spans.cores, "core")
+    lines.append(f"Workers: {now} now; this run could use {useful}, on {cores}.")
     return lines
 
 
 def busy_words(spans, costs: Costs) -> str:
     """Say that there is no core left, and who has them."""
     others = others_cores(spans, costs)
-    text = f"All {spans.cores} cores are busy"
+    text = f"All {spans.cores} cores are busy" if spans.cores > 1 else "The only core is busy"
     return f"{text}, {others:.1f} of them with other programs." if others > 0.3 else f"{text}."

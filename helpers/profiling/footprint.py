@@ -26,6 +26,7 @@ MEASURES = {
 
 COLUMNS = ["seconds", "process", "what", "measure", "data (MB)", "files (MB)"]
 COLOURS = {"files": "#c8c8c8", "training": "#4a4a4a", "workers": "#6cb4ee"}
+HATCHES = {"files": "..", "training": "", "workers": "\\\\"}
 
 MOST_TIME = 0.05
 """Part of a core that sampling may take: a process with TensorFlow takes 9 ms, a large one more."""
@@ -171,7 +172,7 @@ class MemoryUse:
         Returns
         -------
         matplotlib.figure.Figure
-            An area for each part; the peak is marked.
+            An area for each part, with a pattern of its own; the peak is marked.
         """
         memory = self.over_time()
         memory = memory.loc[:, memory.any()]
@@ -180,7 +181,9 @@ class MemoryUse:
         measure = self._rows[0][COLUMNS.index("measure")]
         figure, axis = new_figure(figsize=(8, 3.6))
         colours = [COLOURS[part] for part in memory]
-        axis.stackplot(memory.index, memory.T, labels=memory.columns, colors=colours)
+        areas = axis.stackplot(memory.index, memory.T, labels=memory.columns, colors=colours)
+        for part, area in zip(memory, areas, strict=True):  # told apart without colours, too
+            area.set(hatch=HATCHES[part], edgecolor="white", linewidth=0)
         axis.plot(at, peak, "o", color="black", markersize=5)
         side = "right" if at > memory.index[-1] / 2 else "left"
         label = {"xytext": (0, 6), "textcoords": "offset points", "ha": side}
@@ -191,6 +194,11 @@ class MemoryUse:
         axis.yaxis.set_major_formatter("{x:,.0f}")
         axis.grid(alpha=0.3)
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), reverse=True)
+        shares = ", ".join(f"{part} {memory.loc[at, part]:,.0f}" for part in memory)
+        figure.alt_text = (
+            f"Memory over {memory.index[-1]:.1f} seconds, as stacked areas. The peak, after "
+            f"{at:.1f} seconds, is {peak:,.0f} MB: {shares}."
+        )
         return figure
 
 

@@ -7,6 +7,7 @@ from statistics import median
 import keras
 import pandas as pd
 
+from helpers.generators.my_generator import MY_Generator
 from helpers.plotting.lanes import COLUMNS
 from helpers.profiling.recording import Made, Recorder, Step, machine_clock, threads_of
 from helpers.profiling.spans import Spans
@@ -83,6 +84,7 @@ class Timeline(Spans):
             workers=workers,
             cores=os.cpu_count() or 1,
             queue=self.generator.max_queue_size,
+            processes=makes_in_processes(self.generator, made),
             **(processor_use(made, steps, self._recorder.machine) if steps else {}),
         )
 
@@ -188,6 +190,22 @@ def worker_lanes(made: list[Made], workers: int) -> list[str]:
     return lanes
 
 
+def makes_in_processes(generator: keras.utils.PyDataset, made: list[Made]) -> bool:
+    """Tell whether batches are made in other processes.
+
+    What is made in a process that Keras starts by another method than fork is not in `made`.
+    """
+    if not all(map(is_made_here, made)):
+        return True
+    by_keras = not isinstance(generator, MY_Generator)  # that tells Keras nothing of its own ones
+    return by_keras and generator.use_multiprocessing and generator.workers > 0
+
+
+def is_made_here(batch: Made) -> bool:
+    """Tell whether a batch was made in this process."""
+    return (batch.times or batch).process == os.getpid()
+
+
 def processor_use(made: list[Made], steps: list[Step], began: tuple[float, float]) -> dict:
     """How much of the cores a batch, a step and the whole machine used in the last epoch.
 
@@ -195,13 +213,12 @@ def processor_use(made: list[Made], steps: list[Step], began: tuple[float, float
     """
     first, *others = [step for step in steps if step.turn == steps[-1].turn]
     used = [batch for batch in made if batch.turn == first.turn]
-    here = [batch for batch in made if (batch.times or batch).process == os.getpid()]
+    here = [batch for batch in made if is_made_here(batch)]
     stepping = sum(step.ended - step.arrived for step in others)
     computed = steps[-1].cpu - first.cpu
     computed -= sum(batch.cpu for batch in here if first.ended < batch.came < steps[-1].ended)
     busy, now = machine_clock()
     return {
-        "processes": len(here) < len(made),
         "batch_cpu": median(batch.cpu for batch in used) if used else None,
         # Not more than there are: what this process does between steps is counted as well.
         "step_cores": min(max(computed, 0.0) / stepping, os.cpu_count() or 1) if stepping else 0.0,

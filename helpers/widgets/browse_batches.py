@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from helpers import arguments
 from helpers.generators.my_generator import MY_Generator
 from helpers.generators.textbook import CIFAR10Sequence
 from helpers.images.reading import read_image
@@ -195,9 +196,11 @@ def browse_batches(
 
 def _words_of_pairs(generator, batch: int, epoch: int, pairs: Sequence[Pair]) -> str:
     of_epoch = f" of epoch {epoch}" if hasattr(generator, "epoch") else ""
+    batches = arguments.counted(len(generator), "batch", "batches")
+    images = "image" if len(pairs) == 1 else f"{len(pairs)} images"
     return (
-        f"Batch {batch}{of_epoch} (of {len(generator):,} batches, 0 to {len(generator) - 1}), "
-        f"its first {len(pairs)} images. What the model gets: {pairs[0].image.dtype}, "
+        f"Batch {batch}{of_epoch} (of {batches}, 0 to {len(generator) - 1}), "
+        f"its first {images}. What the model gets: {pairs[0].image.dtype}, "
         f"{min(pair.image.min() for pair in pairs):.3g} to "
         f"{max(pair.image.max() for pair in pairs):.3g}."
     )

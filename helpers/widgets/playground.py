@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 import ipywidgets
+from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 
@@ -61,13 +62,23 @@ class Playground(ipywidgets.VBox):
         self.words.value = html.escape(words)
         self.picture.value = _png(figure)
 
-    def _repr_mimebundle_(self, **kwargs) -> dict:
-        # Of these, JupyterLab takes the live widget. A reader that knows no widgets takes the
-        # picture, and a terminal the words.
-        bundle = super()._repr_mimebundle_(**kwargs)
-        bundle["image/png"] = base64.b64encode(self.picture.value).decode()
-        bundle["text/plain"] = html.unescape(self.words.value)
-        return bundle
+    def _ipython_display_(self) -> None:
+        # Of the first, JupyterLab takes the live widget, a reader that knows no widgets the
+        # picture, and a terminal the words. A notebook that is saved and opened again has no
+        # live widget any more: then there is still the second.
+        words, picture = html.unescape(self.words.value), self.picture.value
+        bundle = super()._repr_mimebundle_()
+        bundle |= {"image/png": base64.b64encode(picture).decode(), "text/plain": words}
+        display(bundle, raw=True, metadata={"image/png": {"alt": words}})
+        display(HTML(_folded(bundle["image/png"], words)))
+
+
+def _folded(picture: str, words: str) -> str:
+    source = f'<img src="data:image/png;base64,{picture}" alt="{html.escape(words)}"/>'
+    return (
+        "<details><summary>As it was first shown, for when this notebook is opened again"
+        f"</summary>{source}</details>"
+    )
 
 
 def _png(figure: Figure) -> bytes:

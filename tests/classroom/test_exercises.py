@@ -1,6 +1,7 @@
 """Each exercise of the notebooks, solved, left as it is, and with mistakes that are often made."""
 
 import contextlib
+import functools
 import importlib.util
 import io
 import re
@@ -16,14 +17,31 @@ from helpers.classroom.exercises import is_unwritten
 PAGES = Path(__file__).with_name("pages")
 
 
+def run(source, namespace, printed=None):
+    with (
+        contextlib.redirect_stdout(printed if printed is not None else io.StringIO()),
+        contextlib.chdir(NOTEBOOKS),
+    ):
+        exec(compile(source, "a cell", "exec"), namespace)
+
+
+@functools.lru_cache(maxsize=40)
+def after(cells):
+    """Return what there is when these cells were run; once, for all that is tried after them."""
+    namespace = {"__name__": "__main__"}
+    if cells:
+        namespace.update(after(cells[:-1]))
+        run(cells[-1], namespace)
+    return namespace
+
+
 class Place:
     """Where something is to be written: the cells before it, and how it is checked."""
 
     def __init__(self, path, cells, position):
         self.path, self.position, self.cell = path, position, cells[position]
-        self.before = [
-            cell.source for cell in cells[:position] if "setup" in cell.metadata.get("tags", [])
-        ]
+        setup = [c.source for c in cells[:position] if "setup" in c.metadata.get("tags", [])]
+        self.before = tuple(setup)
         if "exercise" in self.cell.metadata.tags:
             source, below = self.cell.source, cells[position + 1].source
             self.check = source[source.index("check_exercise(") :]
@@ -36,12 +54,9 @@ class Place:
 
     def states(self, written):
         """Run what stands before, what was written, and the check; return what is printed of it."""
-        namespace, printed = {"__name__": "__main__"}, io.StringIO()
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.chdir(NOTEBOOKS):
-            for source in [*self.before, written]:
-                exec(compile(source, self.path.name, "exec"), namespace)
-            with contextlib.redirect_stdout(printed):
-                exec(compile(self.check, self.path.name, "exec"), namespace)
+        namespace, printed = dict(after(self.before)), io.StringIO()
+        run(written, namespace)
+        run(self.check, namespace, printed)
         return re.findall(
             r"^Exercise [\w.]+: (right|not yet|still to do)\.", printed.getvalue(), re.M
         )

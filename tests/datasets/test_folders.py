@@ -128,11 +128,14 @@ def complaint(path, **options):
     ("names", "messages"),
     [
         (["notes.txt"], ["<class name>", "- 0 class folders", "train.class_names)"]),
-        (["cat/1.jpg"], ["- 1 class folders", "takes two", "train.class_names", ": 'cat'"]),
-        (["cat/1.jpg", "dog/.hidden"], ["- 1 empty class folders", "train.class_names", ": 'dog'"]),
-        (["a/1.jpg", "b/c/2.jpg"], ["- 1 class folders that hold f", "recursive=True", ": 'b'"]),
-        (["cat/1.jpg", "dog/1.jpg", "dog/link"], ["- 1 links that lead nowhere", ": 'dog/link'"]),
-        (["cat/1.jpg", "dog/1.jpg", "link"], ["- 1 links that lead nowhere", ": 'link'"]),
+        (["cat/1.jpg"], ["- 1 class folder, but", "takes two", "train.class_names", ": 'cat'"]),
+        (
+            ["cat/1.jpg", "dog/.hidden"],
+            ["- 1 empty class folder (put images into it;", "train.class_names", ": 'dog'"],
+        ),
+        (["a/1.jpg", "b/c/2.jpg"], ["- 1 class folder that holds f", "recursive=True", ": 'b'"]),
+        (["cat/1.jpg", "dog/1.jpg", "dog/link"], ["- 1 link that leads nowhere", ": 'dog/link'"]),
+        (["cat/1.jpg", "dog/1.jpg", "link"], ["- 1 link that leads nowhere", ": 'link'"]),
     ],
 )
 def test_load_folder_says_what_is_wrong(tmp_path, names, messages):
@@ -164,7 +167,7 @@ def test_load_folder_follows_links_but_no_circle(tmp_path):
     assert files.class_names == ("cat", "dog", "owl") and files.labels.tolist() == [0, 0, 1, 2]
     circle = tmp_path / "photos/cat/circle.jpg"
     circle.symlink_to(circle)
-    assert "- 1 links that lead nowhere" in complaint(tmp_path / "photos")
+    assert "- 1 link that leads nowhere" in complaint(tmp_path / "photos")
 
 
 def test_load_folder_names_folders_that_may_not_be_listed(tmp_path, monkeypatch):
@@ -178,7 +181,7 @@ def test_load_folder_names_folders_that_may_not_be_listed(tmp_path, monkeypatch)
 
     monkeypatch.setattr(os, "scandir", scandir_of_another_user)
     told = complaint(tmp_path)
-    assert "- 1 folders that cannot be listed (do you have permission?): 'dog'" in told
+    assert "- 1 folder that cannot be listed (do you have permission?): 'dog'" in told
     assert "'owl/1.txt'" in told
 
 
@@ -241,20 +244,20 @@ def names_in(files, folder):
             {},
             ["cat/1.jpg", "dog/1.jpg"],
             [
-                r"- 1 images beside the class folders: 'x.PNG'",
+                r"- 1 image beside the class folders: 'x.PNG'",
                 r"- 5 files that are no .*: 'dog/0.txt', 'dog/1.txt', 'dog/2.txt', …",
-                r"- 1 folders inside \(recursive=True .*: 'cat/old'",
+                r"- 1 folder inside \(recursive=True .*: 'cat/old'",
             ],
         ),
         (
             {"recursive": True},
             ["cat/1.jpg", "cat/old/2.jpg", "cat/old/older/3.jpg", "dog/1.jpg"],
-            [r"- 1 images beside .*", r"- 6 files that are no .*: 'cat/old/notes.txt', .*"],
+            [r"- 1 image beside .*", r"- 6 files that are no .*: 'cat/old/notes.txt', .*"],
         ),
         (
             {"labels": None},
             ["x.PNG"],
-            [r"- 1 files that are no .*: 'labels.csv'", r"- 2 folders inside .*: 'cat', 'dog'"],
+            [r"- 1 file that is no .*: 'labels.csv'", r"- 2 folders inside .*: 'cat', 'dog'"],
         ),
         (
             {"labels": None, "recursive": True},
@@ -318,8 +321,11 @@ def test_load_folder_takes_a_test_folder_with_one_of_the_classes(tmp_path):
 @pytest.mark.parametrize(
     ("names", "messages"),
     [
-        (["cat/1.jpg", "Dog/1.jpg"], ["- 1 folders that class_names lacks", "'dog'", ": 'Dog'"]),
-        (["cat/1.txt", "dog/"], ["- 1 files that are no images", "- 0 images in class folders"]),
+        (
+            ["cat/1.jpg", "Dog/1.jpg"],
+            ["- 1 folder that class_names lacks (move it out;", "'dog'", ": 'Dog'"],
+        ),
+        (["cat/1.txt", "dog/"], ["- 1 file that is no image", "- 0 images in class folders"]),
         (["notes.txt"], ["- 0 images in class folders"]),
         (["test/cat/1.jpg"], ["'test'", "test', class_names=…)"]),
     ],

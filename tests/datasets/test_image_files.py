@@ -104,7 +104,7 @@ def test_a_data_set_prints_itself_as_a_table_of_its_classes():
             ],
         ),
         (ImageFiles([], np.zeros(0, np.int64), ()), ["0 image files"]),
-        (ImageFiles(["a.png"], np.array(["x"]), ()), ["1 image files, the first is a.png"]),
+        (ImageFiles(["a.png"], np.array(["x"]), ()), ["1 image file, the first is a.png"]),
     ],
 )
 def test_other_labels_are_printed_as_their_range(files, lines):

@@ -8,7 +8,6 @@ import pytest
 from conftest import child
 from PIL import Image
 
-from helpers.datasets import photographs
 from helpers.datasets.photographs import SOURCES, cut, load_photographs
 
 SIZE = 48, 80  # small, so that they are made at once
@@ -154,6 +153,6 @@ def test_wrong_arguments_are_named(tmp_path, arguments, error, words):
 
 
 def test_they_go_to_the_projects_data_by_default(tmp_path, monkeypatch):
-    monkeypatch.setattr(photographs, "DATA_DIR", tmp_path)
+    monkeypatch.setenv("BIGGER_THAN_MEMORY_DATA", str(tmp_path))
     (name,) = load_photographs(SIZE, 1).filenames
     assert Path(name) == tmp_path / "photographs-80x48" / "astronaut" / "00000.jpg"

@@ -137,7 +137,7 @@ def test_classes_keep_their_shares_as_near_as_groups_allow():
         ({"fraction": 0.04}, ValueError, "of 10 files is 0, which leaves a part empty"),
         ({"fraction": 0.96}, ValueError, "of 10 files is 10, which leaves a part empty"),
         ({"stratify": 1}, TypeError, "stratify must be True or False; received 1"),
-        ({"groups": "abc"}, ValueError, "received 1 values for 10 files"),
+        ({"groups": "abc"}, ValueError, "received 1 value for 10 files"),
         ({"groups": range(9)}, ValueError, "received 9 values for 10 files"),
         ({"groups": ["a"] * 10}, ValueError, "received ['a'] for all files"),
         ({"groups": ["a"] * 8 + [None] * 2}, ValueError, "2 are missing, the first at position 8"),

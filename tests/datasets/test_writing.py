@@ -1,12 +1,18 @@
 import errno
 import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import child, wait_until
+from conftest import REPOSITORY, child, wait_until
 
 from helpers.datasets.writing import (
+    DATA_VARIABLE,
+    data_folder,
     make_once,
     size_of,
     unfinished,
@@ -86,6 +92,83 @@ def test_what_the_system_refuses_says_what_to_do(tmp_path, number, words):
     with pytest.raises(OSError, match=f"{words}.* or pass cache_dir=") as caught:
         make_once(tmp_path / "data", fail, lambda folder: False, space="3 MB")
     assert caught.value.errno == number
+
+
+def test_data_are_kept_in_the_project_or_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    assert data_folder() == REPOSITORY / "data"
+    monkeypatch.setenv(DATA_VARIABLE, "")
+    assert data_folder() == REPOSITORY / "data"
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    assert data_folder() == tmp_path
+    monkeypatch.setenv(DATA_VARIABLE, os.path.join("~", "data"))  # noqa: PTH118
+    assert data_folder() == Path.home() / "data"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(DATA_VARIABLE, "here")
+    assert data_folder() == tmp_path / "here"
+
+
+# A network, or a disk, is not needed for what is refused: permissions are enough, and whoever may
+# do everything gives that up when all is imported.
+LOADS = """
+import os, sys
+from helpers import check_machine, checks, load_photographs, load_sample, make_messy_folder
+checks.LIBRARIES = ()
+if "powerless" in sys.argv and os.geteuid() == 0:
+    os.seteuid(65534)
+check_machine()
+for load in (load_sample, load_photographs, make_messy_folder):
+    try:
+        load()
+    except OSError as error:
+        print(error)
+"""
+
+
+def outside(code, folder, data=None, *arguments):
+    """What a Python prints that runs `code` in another folder than the project's."""
+    environment = {name: value for name, value in os.environ.items() if name != DATA_VARIABLE}
+    if data is not None:
+        environment[DATA_VARIABLE] = str(data)
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def says_what_to_do(lines, data):
+    """Whether each loader, and the check, says in one line what is refused, and what helps."""
+    told = [line for line in lines if "cannot be written" in line]
+    assert len(told) == 4, lines
+    for line in told:
+        assert f"{data} cannot be written (" in line
+        assert f"or name another folder in the environment variable {DATA_VARIABLE}" in line
+    return True
+
+
+def test_a_file_where_the_data_should_be_gets_one_clear_line(tmp_path):
+    file = tmp_path / "data"
+    file.touch()
+    assert says_what_to_do(outside(LOADS, tmp_path, file), file)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no folders that are read-only")
+def test_a_read_only_folder_for_the_data_gets_one_clear_line():
+    with tempfile.TemporaryDirectory() as folder:  # not tmp_path, which only its owner may enter
+        data = Path(folder).resolve()
+        data.chmod(0o555)
+        assert says_what_to_do(outside(LOADS, "/", data, "powerless"), data)
+
+
+def test_a_python_that_starts_in_another_folder_finds_the_package_and_the_data(tmp_path):
+    [name] = outside("import helpers; print(helpers.load_sample()[0].filenames[0])", tmp_path)
+    assert Path(name).is_relative_to(REPOSITORY / "data" / "sample")
+    code = "import helpers; print(helpers.load_photographs((24, 32), 1).filenames[0])"
+    [name] = outside(code, tmp_path, tmp_path / "elsewhere")
+    assert Path(name) == tmp_path / "elsewhere" / "photographs-32x24" / "astronaut" / "00000.jpg"
+    assert Path(name).exists()
 
 
 def test_another_error_is_passed_on_as_it_is(tmp_path):

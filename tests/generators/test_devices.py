@@ -51,7 +51,7 @@ def test_devices_need_batches_that_they_can_share(distribution):
     check_devices(order_of(13, 4, drop_last=True))
     with pytest.raises(ValueError, match="batch_size 3 is no multiple of 2 devices"):
         check_devices(order_of(12, 3))
-    with pytest.raises(ValueError, match="the last batch of an epoch has 1 images, which 2 dev"):
+    with pytest.raises(ValueError, match="the last batch of an epoch has 1 image, which 2 dev"):
         check_devices(order_of(13, 4))
 
 

@@ -1,3 +1,4 @@
+import itertools
 from functools import lru_cache, partial
 
 import matplotlib.pyplot as plt
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from helpers import plot_timeline, simulate
-from helpers.plotting.gantt import COLOURS, LARGE_STEPS, MOST_STEPS
+from helpers.plotting.gantt import COLOURS, HATCHES, LARGE_STEPS, MOST_STEPS
 from helpers.plotting.lanes import COLUMNS, lane_order, ready_batches
 from helpers.profiling.spans import Spans
 
@@ -112,6 +113,17 @@ def test_the_figure_fits_on_a_screen(batches):
         width, height = figure_of(batches, workers, 64)[1].get_size_inches()
         assert width == 10
         assert height < 21
+
+
+def test_the_legend_has_room_for_every_kind():
+    kinds = [("training", kind) for kind in ("wait", "hand-over", "step")]
+    # "make" is only there where no other work is known.
+    kinds += [("worker 1", kind) for kind in ("read", "decode", "resize", "augment")]
+    rows = [(lane, kind, 0, 0, 8, n, n + 1.0) for n, (lane, kind) in enumerate(kinds)]
+    figure = plot_timeline(Spans(pd.DataFrame(rows, columns=COLUMNS), workers=1, cores=2, queue=10))
+    FigureCanvasAgg(figure).draw()
+    assert len(figure.legends[0].get_texts()) == len(kinds) + 1
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_all_lanes_are_named():
@@ -252,10 +264,113 @@ def test_a_title_of_ones_own():
     assert figure.get_suptitle() == "Textbook class, 2 cores"
 
 
+def test_a_title_that_is_too_long_for_a_line_gets_two():
+    title = "The article's class, sixteen threads, a queue of ten batches, and two cores, as it was"
+    figure = plot_timeline(run(batches=4), f"{title}; {title}")
+    lines = figure.get_suptitle().splitlines()
+    assert len(lines) > 1 and " ".join(lines) == f"{title}; {title}"
+    FigureCanvasAgg(figure).draw()
+    found = texts(figure)
+    headline = next(extent for text, extent in found.items() if title[:9] in text.get_text())
+    assert figure.bbox.x0 <= headline.x0 and headline.x1 <= figure.bbox.x1
+    assert headline.y0 > max(extent.y1 for extent in found.values() if extent is not headline)
+
+
+# ---- without colours, without eyes ---------------------------------------------------------------
+
+
+def test_kinds_that_lie_beside_each_other_differ_in_more_than_colour():
+    beside = [("wait", "hand-over", "step"), ("read", "decode", "resize", "augment"), ("make",)]
+    for kinds in beside:
+        for left, right in itertools.pairwise(kinds):
+            assert HATCHES.get(left) != HATCHES.get(right), (left, right)
+    assert HATCHES["wait"]
+    figure = figure_of(40, 3)[1]
+    legend = dict(zip((t.get_text() for t in figure.legends[0].get_texts()),
+                      figure.legends[0].get_patches(), strict=True))  # fmt: skip
+    assert legend["training waits"].get_hatch() == HATCHES["wait"]
+    assert legend["decode"].get_hatch() == HATCHES["decode"]
+    for axes in (lanes_axes(figure), figure.axes[-1]):
+        for shape in [*axes.collections, *axes.patches]:
+            colour = np.reshape(shape.get_facecolor(), (-1, 4))[:1]
+            (kind,) = [kind for kind in ("wait", "hand-over", "step", "read", "decode")
+                       if same_color(colour, [COLOURS[kind]])]  # fmt: skip
+            assert shape.get_hatch() == HATCHES.get(kind)
+
+
+def test_bars_that_are_wide_enough_say_what_they_are_on_every_lane():
+    figure = plot_timeline(simulate(decode=0.1, step=0.1, batches=4))
+    words = [text.get_text() for text in lanes_axes(figure).texts]
+    assert words.count("decode") == 4 and words.count("step") == 4
+
+
+def test_the_figure_says_what_it_shows():
+    spans = simulate(read=0.03, decode=0.07, hand_over=0.02, step=0.1, workers=3, batches=20)
+    text = plot_timeline(spans).alt_text
+    summary = spans.summary()
+    assert text.startswith("Timeline of 20 steps: lanes of the training and of 3 workers.")
+    assert f"stands still for data {summary['waiting (%)']:.0f} % of the time" in text
+    waited = f"training waits {summary['training: wait (ms)']:.3g}"
+    handed = f"hand-over {summary['training: hand-over (ms)']:.3g}"
+    assert f"training: {waited}, {handed}, training step 100." in text
+    assert f"At most {ready_batches(spans.table()).max()} are ready and waiting." in text
+    one = plot_timeline(simulate(decode=0.1, step=0.01, batches=1)).alt_text
+    assert one.startswith("Timeline of 1 step: lanes of the training and of 1 worker.")
+    assert "a worker: decode 100." in one
+    assert one.endswith("None is at any time ready and waiting.")
+
+
+def test_large_numbers_are_written_out():
+    figure = plot_timeline(simulate(decode=12.3456, step=0.0504, batches=3))
+    assert "a worker: decode 12,346." in figure.alt_text
+    assert "12,346" in [text.get_text() for text in figure.axes[-1].texts]
+    assert "training step 50.4." in figure.alt_text
+
+
+# ---- nothing empty, nothing untrue ---------------------------------------------------------------
+
+
+def test_where_no_batch_is_ever_ready_there_is_no_panel_for_them():
+    figure = plot_timeline(simulate(decode=0.1, step=0.01, batches=4))
+    assert len(figure.axes) == 2
+    titles = " ".join(axes.get_title("left") for axes in figure.axes)
+    assert "ready" not in titles
+    ticks = [label.get_text() for label in lanes_axes(figure).get_xticklabels()]
+    assert len(ticks) > 2 and all(tick.endswith(" ms") for tick in ticks)
+
+
+def test_where_no_worker_was_seen_there_is_no_bar_for_one():
+    table = run(batches=5).table()
+    training = table.loc[table["lane"] == "training", COLUMNS]
+    figure = plot_timeline(Spans(training, workers=2, cores=2, queue=10))
+    labels = [text.get_text() for text in figure.axes[-1].get_yticklabels()]
+    assert labels == ["training"]
+    assert "worker" not in figure.axes[-1].get_title("left")
+    assert "of 0 workers" in figure.alt_text
+
+
+@pytest.mark.parametrize(("queue", "lanes"), [(3, 4), (20, 16)])
+def test_only_workers_that_have_a_lane_work_side_by_side(queue, lanes):
+    spans = simulate(decode=0.3, step=0.01, workers=16, cores=64, queue=queue)
+    figure = plot_timeline(spans)
+    assert len(lane_order(spans.table())) - 1 == lanes
+    assert figure.axes[-1].get_title("left").endswith(f"of which {lanes} work side by side")
+
+
+@every_length
+def test_every_axis_of_time_has_a_unit(batches):
+    figure = figure_of(batches, 3)[1]
+    with_ticks = [axes for axes in figure.axes if len(axes.get_xticks())]
+    assert len(with_ticks) == (2 if batches > MOST_STEPS else 1)
+    for axes in with_ticks:
+        assert all(label.get_text().endswith(" ms") for label in axes.get_xticklabels())
+        assert axes.get_title("right") == "time since the epoch began"
+
+
 def test_only_kinds_that_are_there_are_explained():
     figure = plot_timeline(simulate(decode=0.05, step=0.01, batches=5))
     words = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert words == ["training waits for data", "training step", "decode", "nothing to do"]
+    assert words == ["training waits", "training step", "decode", "nothing to do"]
 
 
 def test_of_several_epochs_the_last_is_drawn():

@@ -1,15 +1,19 @@
 import multiprocessing
+import re
 import time
 from concurrent.futures import ProcessPoolExecutor
 
 import keras
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import unchanged, write_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import MY_Generator, Timeline, diagnose, simulate
+from helpers import MY_Generator, Spans, Timeline, diagnose, simulate
 from helpers.images import batches
+from helpers.plotting.lanes import COLUMNS
 
 pytestmark = pytest.mark.alone  # what else runs on the cores would be in the diagnosis
 
@@ -41,6 +45,24 @@ def sleeping_augment(seconds):
         return image
 
     return augment
+
+
+class Slow(keras.utils.PyDataset):
+    """Batches that take so long to make, of which a core computes for a part."""
+
+    def __init__(self, computing, waiting, **options):
+        super().__init__(**options)
+        self.computing, self.waiting = computing, waiting
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        end = time.thread_time() + self.computing
+        while time.thread_time() < end:
+            pass
+        time.sleep(self.waiting)
+        return np.zeros((5, 2), np.float32), np.zeros(5, np.float32)
 
 
 @pytest.fixture
@@ -99,9 +121,27 @@ def test_large_pictures_are_limited_by_decoding(tmp_path):
     assert watch(generator, step=0.001).diagnose().limit == "decoding"
 
 
+def count_for(seconds):
+    def augment(image, rng):
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            pass
+        return image
+
+    return augment
+
+
 def test_a_slow_augment_is_the_limit(make):
-    found = watch(make(augment=sleeping_augment(0.02)), step=0.005).diagnose()
+    found = watch(make(augment=count_for(0.02)), step=0.005).diagnose()
     assert found.limit == "augmenting"
+    assert "wait" not in found.text.split("Change first")[1]
+
+
+def test_an_augment_that_waits_is_helped_by_more_workers(make):
+    found = watch(make(augment=sleeping_augment(0.02)), step=0.005).diagnose()
+    assert found.limit == "workers that wait"
+    assert f"the number of workers, from 1 to {found.workers}" in found.text
+    assert found.workers > 8
 
 
 def test_batches_that_are_pickled_are_limited_by_the_hand_over(make):
@@ -111,6 +151,72 @@ def test_batches_that_are_pickled_are_limited_by_the_hand_over(make):
             generator = make(executor=executor, workers=2, image_size=(400, 400), augment=unchanged)
             found = watch(generator, step=0.001).diagnose()
     assert found.limit == "handing over"
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_class_of_ones_own_that_waits_for_a_disk_needs_workers_and_no_faster_code(workers):
+    slow = Slow(computing=0.002, waiting=0.1, workers=workers)
+    model = Sleeping(0.004)
+    with Timeline(slow, model) as timeline:
+        model.fit(slow, epochs=2, verbose=0)
+    found = timeline.diagnose()
+    assert found.limit == "workers that wait"
+    assert "MY_Generator" not in found.text and "costs no core" in found.text
+    assert f"the number of workers, from {workers} to {found.workers}" in found.text
+    assert re.search(r"computes for only [2-9]\.\d ms of that; the rest it waits", found.text)
+
+
+def test_a_class_of_ones_own_that_computes_is_slow_code():
+    slow, model = Slow(computing=0.06, waiting=0.02), Sleeping(0.004)
+    with Timeline(slow, model) as timeline:
+        model.fit(slow, epochs=2, verbose=0)
+    found = timeline.diagnose()
+    assert found.limit == "making batches"
+    assert "MY_Generator" in found.text and "the rest it waits" not in found.text
+
+
+def made_by_hand(**options):
+    """A run whose worker makes each batch in 50 ms; the training needs 5."""
+    rows = []
+    for step in range(20):
+        start = 0.055 * step
+        rows.append(("worker 1", "make", 0, step, 5, start, start + 0.05))
+        rows.append(("training", "wait", 0, step, 5, start, start + 0.05))
+        rows.append(("training", "step", 0, step, 5, start + 0.05, start + 0.055))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return Spans(table, **{"workers": 1, "cores": 8, "queue": 100, "busy_cores": 0.5} | options)
+
+
+def test_computing_is_told_from_waiting_by_the_processors_time():
+    assert made_by_hand(batch_cpu=0.045).diagnose().limit == "making batches"
+    assert made_by_hand(batch_cpu=0.005).diagnose().limit == "workers that wait"
+    assert made_by_hand().diagnose().limit == "making batches"  # not measured
+    # No core was free: a worker may have waited for one.
+    busy = made_by_hand(batch_cpu=0.02, cores=1, busy_cores=1.0)
+    assert busy.diagnose().limit == "making batches"
+
+
+def test_threads_that_share_pythons_lock_are_not_told_to_be_more():
+    threads = {"workers": 10, "batch_cpu": 0.05, "busy_cores": 2.0}
+    rows = made_by_hand().table()
+    longer = rows["lane"].str.startswith("worker")
+    rows.loc[longer, "start"] -= 0.45  # ten at a time, each as slow as ten
+    locked = Spans(rows[COLUMNS], cores=8, queue=100, **threads)
+    assert locked.diagnose().limit not in ("workers that wait", "too few workers")
+    free = Spans(rows[COLUMNS], cores=8, queue=100, **threads | {"batch_cpu": 0.01})
+    assert free.diagnose().limit == "workers that wait"
+
+
+def test_a_run_whose_workers_were_not_seen_is_diagnosed_all_the_same():
+    rows = made_by_hand().table()
+    unseen = rows.loc[rows["lane"] == "training", COLUMNS]
+    found = Spans(unseen, workers=2, cores=2, queue=10, busy_cores=1.0).diagnose()
+    assert found.limit == "making batches"
+    assert "Workers: 2 (threads). What they do was not seen." in found.text
+    at_once = unseen[(unseen["kind"] == "step") | (unseen["step"] == 0)].copy()
+    at_once.loc[at_once["kind"] == "wait", "start"] -= 1.0
+    found = Spans(at_once, workers=2, cores=2, queue=10, busy_cores=1.0).diagnose()
+    assert found.limit == "start of the epoch"
 
 
 @pytest.mark.parametrize(
@@ -201,5 +307,21 @@ def test_the_speedup_is_that_of_a_run_without_waiting(read, decode, step, worker
 def test_a_diagnosis_reads_as_sentences():
     text = str(simulate(read=0.1, decode=0.01, step=0.01).diagnose())
     assert text == repr(simulate(read=0.1, decode=0.01, step=0.01).diagnose())
-    assert all(line.endswith(".") for line in text.splitlines())
+    sentences = simulate(read=0.1, decode=0.01, step=0.01).diagnose().text
+    assert all(line.endswith(".") for line in sentences.splitlines())
+    assert text.split() == sentences.split()
     assert "Training stands still for data" in text and "images/s" in text
+
+
+def test_a_diagnosis_is_printed_in_lines_that_a_notebook_does_not_cut():
+    for run in ({"decode": 0.1}, {"read": 0.1, "decode": 0.01}, {"decode": 0.01, "hand_over": 0.1}):
+        lines = str(simulate(**run, step=0.01).diagnose()).splitlines()
+        assert max(map(len, lines)) <= 95
+        assert max(map(len, lines)) > 80  # filled, not broken at each comma
+        assert not any(line.startswith(" ") or line.endswith(("-", " ")) for line in lines)
+
+
+def test_numbers_of_a_diagnosis_are_written_out():
+    assert "be 101 times as fast at best" in str(simulate(decode=1.0, step=0.01).diagnose())
+    assert "be 1,667 times as fast" in str(simulate(decode=20.0, step=0.012).diagnose())
+    assert "be 3 times as fast" in str(simulate(decode=0.03, step=0.01).diagnose())

@@ -253,6 +253,16 @@ def test_the_plot_has_an_area_for_each_part_and_marks_the_peak():
     assert "counted once" in axis.get_ylabel() and axis.get_xlabel() == "seconds"
 
 
+def test_the_plot_says_what_it_shows_and_needs_no_colours():
+    figure = made_up().plot()
+    assert figure.alt_text == (
+        "Memory over 2.0 seconds, as stacked areas. The peak, after 1.0 seconds, is 800 MB: "
+        "files 100, training 250, workers 450."
+    )
+    hatches = [area.get_hatch() for area in figure.axes[0].collections]
+    assert len(set(hatches)) == len(hatches) == 3
+
+
 def test_without_workers_the_plot_has_no_area_for_them():
     memory = made_up()
     memory._rows = memory._rows[:2]

@@ -336,12 +336,14 @@ if __name__ == "__main__":
     how = {"workers": 2, "use_multiprocessing": True}
     timeline = record(CIFAR10Sequence(sys.argv[1:], range(12), 4, **how))
     print(sizes(timeline), type(timeline.generator).__name__)
+    print(timeline.processes, bool(timeline.diagnose().text), bool(timeline.plot().axes))
 """
     with child(
         f"import sys; sys.path.insert(0, 'tests/profiling')\n{code}", *pictures[:24:2]
     ) as process:
         output, errors = process.communicate(timeout=120)
-    assert output.strip() == "[[4, 4, 4]] CIFAR10Sequence", errors
+    said = ["[[4, 4, 4]] CIFAR10Sequence", "True True True"]
+    assert output.splitlines() == said, errors
 
 
 def test_a_mistake_of_the_users_own_is_not_hidden():

@@ -14,6 +14,8 @@ import psutil
 import pytest
 from conftest import REPOSITORY, wait_until
 
+from helpers.classroom import copies
+
 pytestmark = pytest.mark.slow
 
 BROWSER = next(
@@ -119,6 +121,9 @@ def page(tmp_path_factory, pictures):
     folder = tmp_path_factory.mktemp("lab") / "notebooks"
     folder.mkdir()
     write_notebook(folder / "widgets.ipynb", pictures)
+    saved = nbformat.read(REPOSITORY / "notebooks" / "01_why_batches.ipynb", 4)
+    opened = copies.to_work_in(saved, with_solutions=False)
+    nbformat.write(opened, folder / "opened.ipynb")
     arguments = [
         *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
         *("--disable-background-networking", "--disable-component-update"),
@@ -208,3 +213,56 @@ def test_nothing_but_this_machine_is_asked(page, output):
         url for url in page.asked_for if not url.startswith(("http://127.0.0.1:", "blob:", "data:"))
     ]
     assert foreign == []
+
+
+CONTRAST = """
+element => {
+    const light = colour => {
+        const [r, g, b] = colour.match(/[\\d.]+/g).map(Number).map(
+            value => (value /= 255) <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    let ground = element;
+    while (/rgba\\(.*, 0\\)|transparent/.test(getComputedStyle(ground).backgroundColor))
+        ground = ground.parentElement;
+    const both = [light(getComputedStyle(element).color),
+                  light(getComputedStyle(ground).backgroundColor)].sort();
+    return [(both[1] + 0.05) / (both[0] + 0.05), light(getComputedStyle(ground).backgroundColor)];
+}
+"""  # https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio
+
+
+def test_words_of_widgets_can_be_read_in_a_dark_theme(page):
+    page.locator("img.widget-image").nth(1).wait_for()
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    page.get_by_text("Theme", exact=True).hover()
+    page.get_by_text("JupyterLab Dark", exact=True).click()
+    page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
+    words = page.locator(".widget-label, .widget-html-content, .jp-OutputArea summary")
+    assert words.count() >= 6
+    for element in words.all():
+        contrast, ground = element.evaluate(CONTRAST)
+        assert ground < 0.2  # the theme is dark indeed
+        assert contrast >= 4.5, element.inner_text()
+
+
+def test_a_saved_notebook_still_shows_the_picture_when_it_is_opened_again(page):
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    page.get_by_text("Save Notebook", exact=True).click()
+    page.locator(".jp-mod-dirty").first.wait_for(state="detached")
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_text("Shut Down Kernel", exact=True).click()
+    page.reload()
+    cell = page.locator(".jp-Notebook .jp-CodeCell").first
+    cell.get_by_text("As it was first shown").click()
+    picture = cell.locator("details img")
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 800
+
+
+def test_a_copy_that_is_only_opened_is_not_called_changed(page):
+    page.goto(page.url.replace("widgets.ipynb", "opened.ipynb"))
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    page.wait_for_timeout(3000)  # the kernel tells what language it speaks
+    assert page.locator(".jp-mod-dirty").count() == 0
