@@ -183,7 +183,12 @@ def test_measurements_in_the_text_are_those_of_the_outputs(path):
 
 
 @EVERY_NOTEBOOK
-def test_every_file_that_a_notebook_links_to_exists(path):
-    for target in re.findall(r"\]\(([^)#]+)", text_of(path)):
-        if not target.startswith("http"):
-            assert (path.parent / target).exists(), target
+def test_every_file_and_heading_that_a_notebook_links_to_exists(path):
+    for target, heading in re.findall(r"\]\(([^)#\s]+)#?([^)\s]*)\)", text_of(path)):
+        if target.startswith("http"):
+            continue
+        assert (path.parent / target).exists(), target
+        if heading:
+            page = (path.parent / target).read_text(encoding="utf-8")
+            headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+            assert heading in [text.lower().replace(" ", "-") for text in headings], heading
