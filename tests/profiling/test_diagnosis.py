@@ -322,6 +322,6 @@ def test_a_diagnosis_is_printed_in_lines_that_a_notebook_does_not_cut():
 
 
 def test_numbers_of_a_diagnosis_are_written_out():
-    assert "be 101 times as fast at best" in str(simulate(decode=1.0, step=0.01).diagnose())
+    assert "be 100 times as fast at best" in str(simulate(decode=1.0, step=0.01).diagnose())
     assert "be 1,667 times as fast" in str(simulate(decode=20.0, step=0.012).diagnose())
     assert "be 3 times as fast" in str(simulate(decode=0.03, step=0.01).diagnose())

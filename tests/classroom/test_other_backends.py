@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from helpers.classroom import backends
+from helpers.classroom import other_backends as backends
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def batches_on(backend: str) -> Came | None:
         return None
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "helpers.classroom.backends"],
+        [sys.executable, "-m", "helpers.classroom.other_backends"],
         env={**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
         cwd=root,
         capture_output=True,
