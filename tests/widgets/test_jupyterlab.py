@@ -261,7 +261,8 @@ def test_a_saved_notebook_still_shows_the_picture_when_it_is_opened_again(page):
 
 
 def test_a_copy_that_is_only_opened_is_not_called_changed(page):
-    page.goto(page.url.replace("widgets.ipynb", "opened.ipynb"))
+    # In a workspace of its own: JupyterLab's other one would open the other notebook again, too.
+    page.goto(page.url.replace("/lab/tree/widgets", "/lab/workspaces/empty/tree/opened"))
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
     page.wait_for_timeout(3000)  # the kernel tells what language it speaks
