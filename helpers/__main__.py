@@ -22,18 +22,18 @@ REPEATS = 3
 PICTURE = "report.png"
 DATA_HELP = (
     "drawings made on the spot (the default), the real CIFAR-10 (downloads 170 MB once), "
-    "or your own pictures in FOLDER/<class name>/<image>"
+    "or your own images in FOLDER/<class name>/<image>"
 )
 
 
 class Timed(NamedTuple):
-    """Pictures to time both classes on.
+    """Images to time both classes on.
 
     There are more batches than workers, or some would have nothing to do. The textbook class is
     slow: its batches are smaller than those of `MY_Generator` by `textbook_share`.
     """
 
-    pictures: str
+    images: str
     files: helpers.ImageFiles
     textbook_share: int = 4
     textbook_batches: int = 24
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> None:
     print("waited: share of the time in which a small network waited for its data.")
     picture = data_folder() / PICTURE
     helpers.plot_report(batch, train.class_names, table).savefig(picture, dpi=120)
-    print(f"\nA picture of a batch and of the timings: {picture}")
+    print(f"\nA figure of a batch and of the timings: {picture}")
     print("The class itself: jupyter lab notebooks")
 
 
@@ -166,7 +166,7 @@ def _time_on(timed: Timed, options: argparse.Namespace):
         table = _time_class(
             lambda workers, make=make, **kwargs: make(workers=workers, **kwargs), options, model
         )
-        table.insert(0, "pictures", timed.pictures)
+        table.insert(0, "images", timed.images)
         table.insert(1, "what", f"{make_class.__name__}, batches of {batch_size}")
         tables.append(table)
     return pd.concat(tables, ignore_index=True)

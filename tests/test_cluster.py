@@ -203,7 +203,7 @@ def test_a_broken_picture_is_named_and_mending_it_is_enough(client, files, tmp_p
     generator = Generator(
         [*files[:7], str(broken)], range(8), executor=client.get_executor(), workers=2
     )
-    with pytest.raises(Exception, match=r"broken\.png: is no picture"):
+    with pytest.raises(Exception, match=r"broken\.png: is no image"):
         fit(generator)
     with pytest.raises(ImageError) as kept:  # Dask keeps an error as long as its user does
         generator[0]

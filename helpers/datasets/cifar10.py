@@ -75,7 +75,7 @@ def load_cifar10(cache_dir=None, url=CIFAR10_URL, sha256=CIFAR10_SHA256):
         folder,
         lambda folder: make(folder, url, sha256),
         lambda folder: is_whole(folder, sha256),
-        space="about 170 MB for the archive and 250 MB for the pictures",
+        space="about 170 MB for the archive and 250 MB for the images",
     )
     return load_folder(folder / "train"), load_folder(folder / "test")
 

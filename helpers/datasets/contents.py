@@ -100,7 +100,7 @@ def _check_what_goes_together(contents, image_size, max_size, quality, resizing)
         )
     if contents == "jpeg" and (image_size is None) == (max_size is None):
         raise ValueError(
-            f"contents='jpeg' needs image_size=(height, width), the size that all pictures get, or "
+            f"contents='jpeg' needs image_size=(height, width), the size that all images get, or "
             f"max_size=(height, width), which none exceeds: one of the two; received "
             f"image_size={image_size!r} and max_size={max_size!r}"
         )

@@ -42,7 +42,7 @@ AT_FIRST = {
 }
 """What a note leaves out: all packs were like that when these were added."""
 ROWS_AT_ONCE = 65_536
-BAR = {"unit": "picture", "leave": False, "delay": 2}  # what is done at once needs no bar
+BAR = {"unit": "image", "leave": False, "delay": 2}  # what is done at once needs no bar
 
 
 def load_pack(path):

@@ -254,7 +254,7 @@ def _shape_of_pixels(rows):
 def _warn_of(suspects):
     if suspects:
         filename, remark = min(suspects)
-        pictures = arguments.counted(len(suspects), "picture was", "pictures were")
+        pictures = arguments.counted(len(suspects), "image was", "images were")
         warnings.warn(
             f"{pictures} packed that may be wrong, the first of them "
             f"{printable(filename)}: {remark}",

@@ -88,13 +88,13 @@ def describe_losses(path, note):
     Returns
     -------
     str
-        Such as "photos.pack: 200 pictures as JPEG no larger than 448×448, quality 90: 22 MB of …".
+        Such as "photos.pack: 200 images as JPEG no larger than 448×448, quality 90: 22 MB of …".
     """
     losses = note["losses"]
     height, width = note["image_size"] or note["max_size"]
     bound = "of" if note["image_size"] else "no larger than"
     megabytes, before = (losses[name] / 1e6 for name in ("bytes", "file_bytes"))
-    pictures = arguments.counted(note["pictures"], "picture")
+    pictures = arguments.counted(note["pictures"], "image")
     parts = [
         f"{path.name}: {pictures} as JPEG {bound} {height}×{width}, quality "
         f"{note['quality']}: {megabytes:,.1f} MB of {before:,.1f} MB"
@@ -104,7 +104,7 @@ def describe_losses(path, note):
     if losses["pictures"]:
         parts.append(
             f"pixels differ by {losses['average']:.1f} of 255 on average, {losses['largest']:.1f} "
-            f"in the worst picture ({printable(losses['worst_picture'])}), from those before "
+            f"in the worst image ({printable(losses['worst_picture'])}), from those before "
             f"encoding"
         )
     return "; ".join(parts)

@@ -125,7 +125,7 @@ class Leaf:
             return Files(masks.filenames, recipe, masks)
         if self.what.startswith("image_filenames") and self.holds_names():
             if recipe.read is not None and isinstance(self.names, PackedNames):
-                raise ValueError("read= gets names of files, and pictures in a pack have none")
+                raise ValueError("read= gets names of files, and images in a pack have none")
             self._check_length(self.names, count)
             return Files(self.names, recipe)
         return Numbers(check_numbers(self.values, count, self.what))

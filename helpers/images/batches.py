@@ -288,7 +288,7 @@ class _Work:
             raise ImageError(
                 name,
                 f"is a mask of {mask_height} × {mask_width} pixels (height × width), but its "
-                f"picture {picture_name} has {height} × {width}; save it in the picture's size",
+                f"image {picture_name} has {height} × {width}; save it in the image's size",
             )
 
     def write(self, rows: list[np.ndarray], position: int, sample: list[_Picture]) -> None:

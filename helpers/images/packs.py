@@ -61,7 +61,7 @@ class PackedNames(ArrayIndexed, Sequence):
         return PackedNames(self.path, rows) if rows.ndim else f"{self.path}#{rows['number']}"
 
     def __repr__(self) -> str:
-        return f"PackedNames({self.path!r}, {arguments.counted(len(self), 'picture')})"
+        return f"PackedNames({self.path!r}, {arguments.counted(len(self), 'image')})"
 
 
 def is_packed(filename: str) -> bool:
@@ -108,7 +108,7 @@ class OpenPack:
         except OSError as error:
             raise self._error(file, f"cannot be read ({error.strerror})", number) from error
         if not there or len(data) < length or checksum(data, size) != crc32:
-            raise self._error(file, f"or {INDEX} is cut off or damaged at picture {number}", number)
+            raise self._error(file, f"or {INDEX} is cut off or damaged at image {number}", number)
         return data if width is None else np.ndarray((size, width, 3), np.uint8, data)
 
     def read_number(self, number: int) -> np.ndarray | bytes:
@@ -145,7 +145,7 @@ class OpenPack:
         except OSError as error:
             raise self._error(INDEX, f"cannot be read ({error.strerror})") from error
         if len(data) < row.size:
-            raise self._error(INDEX, f"ends before picture {number}")
+            raise self._error(INDEX, f"ends before image {number}")
         return row.unpack(data)
 
     def _error(self, file: str, what: str, number: int | None = None) -> PackError:
@@ -205,7 +205,7 @@ class OpenPacks:
         """
         path, _, number = filename.rpartition("#")
         if not number.isdecimal():
-            raise PackError(f"pictures in a pack have numbers, such as {path}#0, not {number!r}")
+            raise PackError(f"images in a pack have numbers, such as {path}#0, not {number!r}")
         return self.pack(path).read_number(int(number))
 
     def original(self, filename: str) -> str:

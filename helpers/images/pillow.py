@@ -222,7 +222,7 @@ def _kind(data: bytes) -> str:
         if data.startswith(first_bytes):
             return kind
     size = arguments.counted(len(data), "byte")
-    raise ValueError(f"is no picture of a kind that is read here ({size})")
+    raise ValueError(f"is no image of a kind that is read here ({size})")
 
 
 def _kind_of_container(data: bytes) -> str:
@@ -243,7 +243,7 @@ def _kind_of_container(data: bytes) -> str:
             "read=lambda name: np.asarray(pillow_heif.open_heif(name))"
         )
     size = arguments.counted(len(data), "byte")
-    raise ValueError(f"is no picture of a kind that is read here ({size})")
+    raise ValueError(f"is no image of a kind that is read here ({size})")
 
 
 def _tags(plugin, data: bytes) -> Mapping:

@@ -263,7 +263,7 @@ def _decode_plain(data: bytes, flags: int) -> np.ndarray:
         raise ValueError(f"cannot be decoded ({error.err})") from error
     if image is None:
         raise ValueError(
-            f"is damaged, cut off or no picture that OpenCV knows "
+            f"is damaged, cut off or no image that OpenCV knows "
             f"({arguments.counted(len(data), 'byte')})"
         )
     return image

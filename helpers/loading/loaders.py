@@ -20,7 +20,7 @@ from helpers.images.request import BatchRequest, LoadedBatch
 from helpers.loading.memory import BatchMemory
 from helpers.loading.pool import Pool, WorkerDiedError
 
-SLOW_OR_STUCK = "Is the disk slow, or the picture very large, or a worker stuck?"
+SLOW_OR_STUCK = "Is the disk slow, or the image very large, or a worker stuck?"
 
 TRIES = 3
 """So many processes may die over a batch before that is an error."""
@@ -97,7 +97,7 @@ class ExecutorLoader(Loader):
             raise RuntimeError(
                 f"the executor did not make {describe(request)} ({type(error).__name__}: {error}). "
                 f"Do its workers still run, and a cluster's scheduler? Is the system out of "
-                f"memory, or does augment or a picture crash Python?"
+                f"memory, or does augment or an image crash Python?"
             ) from error
         if smallest is None:
             future.cancel()
@@ -198,7 +198,7 @@ class ProcessLoader(Loader):
         raise RuntimeError(
             f"{TRIES} worker processes died, one after the other, over {describe(request)}. Is the "
             f"system out of memory (try fewer workers, or smaller batches), or does augment or "
-            f"a picture crash Python? {death}"
+            f"an image crash Python? {death}"
         )
 
     def _aligned(self, request: BatchRequest, loaded: LoadedBatch) -> LoadedBatch:

@@ -288,7 +288,7 @@ def _cores() -> str:
 
 
 def plot_report(batch, class_names, table: pd.DataFrame) -> Figure:
-    """Show a batch and a table of timings in one picture.
+    """Show a batch and a table of timings in one figure.
 
     Parameters
     ----------
@@ -297,15 +297,15 @@ def plot_report(batch, class_names, table: pd.DataFrame) -> Figure:
     class_names : sequence of str
         Names of the classes.
     table : pandas.DataFrame
-        Columns ``pictures``, ``what``, ``how`` and ``images/s``.
+        Columns ``images``, ``what``, ``how`` and ``images/s``.
 
     Returns
     -------
     matplotlib.figure.Figure
         Two rows of images, and a bar for each row of the table, those of each kind of
-        pictures in a panel of their own.
+        images in a panel of their own.
     """
-    kinds = table["pictures"].unique()
+    kinds = table["images"].unique()
     figure = DescribedFigure(
         figsize=(9.2, 3.8 + 1.7 * len(kinds)), facecolor="white", layout="constrained"
     )
@@ -315,11 +315,11 @@ def plot_report(batch, class_names, table: pd.DataFrame) -> Figure:
     _draw_images(top.subplots(2, 8), images, labels, class_names)
     axes = bottom.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
     for axis, kind in zip(axes, kinds, strict=True):
-        _draw_timings(axis, table[table["pictures"] == kind])
+        _draw_timings(axis, table[table["images"] == kind])
         axis.set_title(f"How fast batches come: {kind}; {_cores()}", fontsize=10)
     axes[-1].set(xlabel="images per second (logarithmic)")
     rates = "; ".join(
-        f"{row['pictures']}, {row['what']}, {row['how']} {row['images/s']:,.0f}"
+        f"{row['images']}, {row['what']}, {row['how']} {row['images/s']:,.0f}"
         for _, row in table.iterrows()
     )
     figure.alt_text = f"A batch of images, and bars of images per second: {rates}."

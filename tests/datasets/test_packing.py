@@ -150,7 +150,7 @@ def test_pictures_that_may_be_wrong_are_warned_about_once(files, tmp_path, save,
     with pytest.warns(UserWarning) as caught:
         pack(ImageFiles(names, np.zeros(8, int), ("x",)), tmp_path / "x.pack", **options)
     [message] = [str(one.message) for one in caught]
-    assert message.startswith("3 pictures were packed that may be wrong, the first of them")
+    assert message.startswith("3 images were packed that may be wrong, the first of them")
     assert "0.png: has 16 bits a value" in message
 
 

@@ -78,9 +78,9 @@ def test_what_was_lost_is_measured_printed_and_kept(files, tmp_path, capsys, qua
     }
     [line] = capsys.readouterr().out.splitlines()
     assert line == (
-        f"x.pack: 6 pictures as JPEG no larger than 20×20, quality {quality}: 0.0 MB of 0.0 MB; 1 "
+        f"x.pack: 6 images as JPEG no larger than 20×20, quality {quality}: 0.0 MB of 0.0 MB; 1 "
         f"of them lost nothing; pixels differ by {np.mean(expected):.1f} of 255 on average, "
-        f"{max(expected):.1f} in the worst picture ({losses['worst_picture']}), from those before "
+        f"{max(expected):.1f} in the worst image ({losses['worst_picture']}), from those before "
         f"encoding"
     )
 
@@ -99,5 +99,5 @@ def test_flat_pictures_of_one_size(tmp_path, capsys):
     files = ImageFiles([str(tmp_path / "a.png"), str(tmp_path / "b.png")], [0, 0], ("a",))
     pack(files, tmp_path / "x.pack", contents="jpeg", image_size=(16, 16))
     line = capsys.readouterr().out
-    assert line.startswith("x.pack: 2 pictures as JPEG of 16×16, quality 90: ")
+    assert line.startswith("x.pack: 2 images as JPEG of 16×16, quality 90: ")
     assert line.endswith("2 of them lost nothing\n")

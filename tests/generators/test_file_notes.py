@@ -31,7 +31,7 @@ def test_broken_files_are_left_out_and_warned_about_once_an_epoch(
         epochs = fit(generator, epochs=3)
     assert [samples_of(epoch) for epoch in epochs] == [expected] * 3
     assert set(generator.skipped) == {broken_file, missing}
-    assert "no picture" in generator.skipped[broken_file]
+    assert "no image" in generator.skipped[broken_file]
     assert "cannot be opened" in generator.skipped[missing]
     messages = [str(one.message) for one in caught if "left out" in str(one.message)]
     assert len(messages) == 3

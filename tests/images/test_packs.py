@@ -249,7 +249,7 @@ def test_a_worker_imports_numpy_and_the_standard_library_only():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("x.pack#70", ["index.npy", "ends before picture 70"]),
+        ("x.pack#70", ["index.npy", "ends before image 70"]),
         ("x.pack#a", ["numbers", "'a'"]),
         ("x.pack#-1", ["numbers", "'-1'"]),
         ("y.pack#0", ["y.pack", "index.npy", "No such file"]),
@@ -296,7 +296,7 @@ def test_a_file_that_is_cut_while_it_is_open_is_an_error_and_no_crash(packed, fi
         with pytest.raises(PackError, match=rf"{file} .*69.*made from 69.jpg"):
             open_packs.read(f"{packed}#69")
         os.truncate(packed / "index.npy", 1000)
-        with pytest.raises(PackError, match=r"index.npy ends before picture 69"):
+        with pytest.raises(PackError, match=r"index.npy ends before image 69"):
             open_packs.read(f"{packed}#69")
 
 

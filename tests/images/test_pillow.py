@@ -165,7 +165,7 @@ def test_avif_without_its_decoder(monkeypatch):
 
 
 def test_films_are_no_pictures():
-    assert "is no picture of a kind that is read here" in refusal(containers(b"isom", b"mp42"))
+    assert "is no image of a kind that is read here" in refusal(containers(b"isom", b"mp42"))
 
 
 def test_a_ppm_of_16_bits():

@@ -475,7 +475,7 @@ def test_empty_file(save):
 
 
 def test_text_file(save):
-    assert "no picture" in refused(save(b"Not Found: the page has moved.\n" * 9, "x.jpg")).reason
+    assert "no image" in refused(save(b"Not Found: the page has moved.\n" * 9, "x.jpg")).reason
 
 
 @pytest.mark.parametrize("name", ["a\0b.png", "", "x" * 5000], ids=["null", "empty", "long"])

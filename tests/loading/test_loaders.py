@@ -473,7 +473,7 @@ def test_a_timeout_names_the_file_at_work(filenames):
     assert str(caught.value) == (
         f"nothing came within 3 s of batch 3 of epoch 0 of 5 files, from {filenames[0]} to "
         f"{filenames[4]}. The worker was at {filenames[2]} ({size:,} "
-        f"bytes). Is the disk slow, or the picture very large, or a worker stuck? Raise timeout= "
+        f"bytes). Is the disk slow, or the image very large, or a worker stuck? Raise timeout= "
         f"if batches may take so long."
     )
 

@@ -187,7 +187,7 @@ def test_rates_that_differ_tenfold_get_a_logarithmic_axis(timings):
 def test_the_report_shows_16_images_and_a_bar_for_each_way_by_kind_of_pictures():
     table = pd.DataFrame(
         {
-            "pictures": ["photographs"] * 2 + ["drawings"] * 2,
+            "images": ["photographs"] * 2 + ["drawings"] * 2,
             "what": ["CIFAR10Sequence", "MY_Generator"] * 2,
             "how": ["one process"] * 4,
             "images/s": [10.0, 300.0, 100.0, 4000.0],
@@ -212,7 +212,7 @@ def test_figures_are_white_and_not_left_open_for_a_notebook_to_show_twice(timing
 
 
 def two_rows():
-    row = {"pictures": "drawings", "what": "MY_Generator", "how": "2 processes", "workers": 2}
+    row = {"images": "drawings", "what": "MY_Generator", "how": "2 processes", "workers": 2}
     row |= {"kind": "processes", "images/s": 1234.5, "slowest": 1200.0, "fastest": 1300.0}
     return pd.DataFrame([row, row | {"what": "CIFAR10Sequence", "images/s": 99.0, "slowest": 98.0}])
 

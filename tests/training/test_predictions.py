@@ -108,7 +108,7 @@ def test_rows_of_files_that_cannot_be_read_say_why(names, classifier, broken_fil
     assert list(table.label) == classes.tolist()
     read = [name not in (broken_file, missing) for name in names]
     assert list(table.prediction.notna()) == list(table.error.isna()) == read
-    assert all("no picture" in reason for reason in table.error[table.filename == broken_file])
+    assert all("no image" in reason for reason in table.error[table.filename == broken_file])
     assert "cannot be opened" in table.error[7]
     expected = one_by_one(classifier, generator, [names[n] for n in (0, 1, 3, 8, 9)])
     np.testing.assert_allclose(table.probability[read], expected.max(1), atol=1e-5)
@@ -132,7 +132,7 @@ def test_a_reason_is_that_of_its_row_where_a_file_comes_with_several_others(name
         table = predictions(model, generator)
     assert list(table.filename) == [names[0]] * 5
     assert list(table.error.isna()) == list(table.output.notna()) == [1, 0, 1, 0, 1]
-    assert f"goes with {broken_file}: is no picture" in table.error[1]
+    assert f"goes with {broken_file}: is no image" in table.error[1]
     assert f"goes with {broken_file}?: cannot be opened" in table.error[3]
     assert table.output[0] == pytest.approx(table.output[4])
     assert table.output[2] == pytest.approx(0, abs=1e-6)
