@@ -4,7 +4,9 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
+from contextlib import ExitStack
 
 import pytest
 from conftest import REPOSITORY
@@ -17,44 +19,57 @@ HOW = {
 }
 
 
-@pytest.fixture(params=HOW)
-def backend(request):
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed: {HOW[request.param]}")
-    return request.param
+def require(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: {HOW[backend]}")
 
 
-def run(backend, *command, **environment):
-    """Run Python with a backend of Keras's; what it printed."""
-    environment = {**os.environ, "KERAS_BACKEND": backend, **environment}
-    done = subprocess.run(
+def start(backend, log, *command, **environment):
+    """Start Python with a backend of Keras's; what it prints goes to a file."""
+    return subprocess.Popen(
         [sys.executable, *command],
         cwd=REPOSITORY,
-        env=environment,
-        stdout=subprocess.PIPE,
+        env={**os.environ, "KERAS_BACKEND": backend, **environment},
+        stdout=log,
         stderr=subprocess.STDOUT,
-        text=True,
-        timeout=800,
     )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+
+
+def end_of(program, log):
+    """Wait until a program ends well; what it printed."""
+    status = program.wait(800)
+    log.seek(0)
+    said = log.read().decode()
+    assert status == 0, said
+    return said
+
+
+MARKED = [
+    *("-m", "pytest", "-m", "backends", "-q", "-p", "no:cacheprovider", "-p", "no:nbval"),
+    *("-o", "addopts=--strict-markers", "tests/generators", "tests/training/test_predictions.py"),
+]
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """The marked tests on each backend, side by side: for half of their time they wait."""
+    with ExitStack() as stack:
+        begun = {}
+        for backend in filter(importlib.util.find_spec, HOW):
+            log = stack.enter_context(tempfile.TemporaryFile())
+            program = stack.enter_context(start(backend, log, *MARKED))
+            stack.callback(program.kill)
+            begun[backend] = program, log
+        yield begun
 
 
 @pytest.mark.slow
-def test_what_holds_on_tensorflow_holds_here(backend):
+@pytest.mark.parametrize("backend", HOW)
+def test_what_holds_on_tensorflow_holds_here(programs, backend):
     """Run the tests that are marked so: orders, bytes, reading ahead, faults, uint8."""
-    options = ["-m", "backends", "-q", "-p", "no:cacheprovider", "-p", "no:nbval"]
-    out = run(
-        backend,
-        "-m",
-        "pytest",
-        *options,
-        "-o",
-        "addopts=--strict-markers",
-        "tests/generators",
-        "tests/training/test_predictions.py",
-    )
-    assert " passed" in out  # whether all of them did, the exit status said
+    require(backend)
+    said = end_of(*programs[backend])
+    assert " passed" in said  # whether all of them did, the exit status said
 
 
 DEVICES = """
@@ -91,12 +106,13 @@ for train in (
 
 
 def test_devices_need_batches_that_they_can_share():
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip(f"jax is not installed: {HOW['jax']}")
+    require("jax")
     flags = "--xla_force_host_platform_device_count=2"
-    lines = run("jax", "-c", textwrap.dedent(DEVICES), XLA_FLAGS=flags).splitlines()
+    with tempfile.TemporaryFile() as log:
+        program = start("jax", log, "-c", textwrap.dedent(DEVICES), XLA_FLAGS=flags)
+        said = end_of(program, log).splitlines()
     lines = [
-        line for line in lines if line.startswith(("the last", "batch_size", "no", "2 batches"))
+        line for line in said if line.startswith(("the last", "batch_size", "no", "2 batches"))
     ]
     assert len(lines) == 4 * 3, lines
     for short, odd, dropped in zip(lines[::3], lines[1::3], lines[2::3], strict=True):

@@ -106,7 +106,7 @@ def test_a_slow_disk_is_the_limit(make, monkeypatch, workers):
     ("function", "limit"), [("decode", "decoding"), ("write_resized", "resizing")]
 )
 def test_slow_computing_is_the_limit(make, monkeypatch, function, limit):
-    slowed(monkeypatch, batches, function, 0.03, compute=True)
+    slowed(monkeypatch, batches, function, 0.015, compute=True)
     found = watch(make(), step=0.005).diagnose()
     assert found.limit == limit, found.text
     assert found.speedup > 3
@@ -132,13 +132,13 @@ def count_for(seconds):
 
 
 def test_a_slow_augment_is_the_limit(make):
-    found = watch(make(augment=count_for(0.02)), step=0.005).diagnose()
+    found = watch(make(augment=count_for(0.01)), step=0.005).diagnose()
     assert found.limit == "augmenting"
     assert "wait" not in found.text.split("Change first")[1]
 
 
 def test_an_augment_that_waits_is_helped_by_more_workers(make):
-    found = watch(make(augment=sleeping_augment(0.02)), step=0.005).diagnose()
+    found = watch(make(augment=sleeping_augment(0.015)), step=0.005).diagnose()
     assert found.limit == "workers that wait"
     assert f"the number of workers, from 1 to {found.workers}" in found.text
     assert found.workers > 8
