@@ -1,11 +1,12 @@
 """Checks of arguments: each returns the value, or says at once what was received.
 
-And `counted`, for messages that count.
+And `counted` and `kind_of`, for messages that count, or name a type.
 """
 
 import math
 import threading
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -121,3 +122,16 @@ def counted(count: int, one: str, many: str = "") -> str:
         Its plural, where that is more than an s.
     """
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def kind_of(value: Any) -> str:
+    """Name a value's type with its article: "an int", "a list".
+
+    Parameters
+    ----------
+    value : object
+    """
+    name = type(value).__name__
+    if isinstance(value, np.ndarray) or name[0] in "AEIOaeio":  # "an ndarray", "a uint8"
+        return f"an {name}"
+    return f"a {name}"

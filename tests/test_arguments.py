@@ -217,3 +217,8 @@ def test_one_thing_is_not_called_many():
     assert counts == ["0 files", "1 file", "2 files", "12,345 files"]
     assert arguments.counted(1, "batch is", "batches are") == "1 batch is"
     assert arguments.counted(np.int64(2), "batch is", "batches are") == "2 batches are"
+
+
+def test_a_type_is_named_with_its_article():
+    kinds = [arguments.kind_of(value) for value in (3, [], np.zeros(2), OSError(), "")]
+    assert kinds == ["an int", "a list", "an ndarray", "an OSError", "a str"]

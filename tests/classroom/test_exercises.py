@@ -5,6 +5,8 @@ import functools
 import importlib.util
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -90,6 +92,13 @@ def test_an_exercise_knows_what_is_right_and_what_is_not(place):
     assert len(typical) >= 2
     for mistake in typical:
         assert place.states(mistake) == ["not yet"], mistake
+
+
+def test_the_finished_augment_of_the_exam_brings_no_tensorflow_to_workers():
+    """They import the file that it is in."""
+    code = "import sys, helpers.classroom.pages.page_10; print('keras' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_every_exercise_has_a_number_of_its_own():

@@ -4,7 +4,7 @@ from numbers import Real
 
 import numpy as np
 
-from helpers.arguments import counted
+from helpers.arguments import counted, kind_of
 from helpers.classroom.exercises import exercise
 
 
@@ -12,7 +12,7 @@ from helpers.classroom.exercises import exercise
 def images_of_a_class(number: int, labels: np.ndarray) -> str | None:
     """How many images each class of the second set has."""
     if not isinstance(number, Real):
-        return f"A number is asked for, not a {type(number).__name__}."
+        return f"A number is asked for, not {kind_of(number)}."
     counts = np.bincount(labels)
     counts = counts[counts > 0]
     if counts.min() <= number <= counts.max():

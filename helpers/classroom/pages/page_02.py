@@ -7,6 +7,7 @@ import numpy as np
 from skimage.io import imread
 from skimage.transform import resize
 
+from helpers.arguments import kind_of
 from helpers.classroom.exercises import exercise
 from helpers.classroom.trials import made_up_images, peak_of
 from helpers.generators.textbook import CIFAR10Sequence
@@ -62,10 +63,10 @@ def _batch(batch: Any, images: list[np.ndarray], labels: list[int]) -> str | Non
     if batch is None:
         return "__getitem__ returned None. Does it end with return?"
     if not isinstance(batch, tuple) or len(batch) != 2:
-        return f"Keras takes a tuple of two, images and labels; this is a {type(batch).__name__}."
+        return f"Keras takes a tuple of two, images and labels; this is {kind_of(batch)}."
     x, y = batch
     if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
-        return f"images and labels are arrays of numpy; these are {_type(x)} and {_type(y)}."
+        return f"images and labels are arrays of numpy; these are {kind_of(x)} and {kind_of(y)}."
     if len(x) != len(images):
         return f"it has {len(x)} images, not {len(images)}. Which names belong to it?"
     if x.shape[1:] != images[0].shape:
@@ -76,10 +77,6 @@ def _batch(batch: Any, images: list[np.ndarray], labels: list[int]) -> str | Non
         if not np.allclose(image, right, atol=1e-4):
             return f"image {position} is not that of its file, resized."
     return None
-
-
-def _type(value: Any) -> str:
-    return f"a {type(value).__name__}"
 
 
 @exercise("02.1")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from helpers.arguments import kind_of
 from helpers.classroom.exercises import exercise
 from helpers.plotting.lanes import COLUMNS, arranged
 
@@ -42,7 +43,7 @@ def standing_still(function: Any) -> str | None:
     """During how many percent of the time a training stands still, from a table of spans."""
     received = function(_RUN.copy())
     if not isinstance(received, Real):
-        return f"Return one number; received {type(received).__name__}."
+        return f"Return one number; received {kind_of(received)}."
     percent, expected = float(received), 100 * 0.8 / _LASTED
     if np.isclose(percent, expected):
         return None

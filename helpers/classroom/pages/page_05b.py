@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from helpers.arguments import kind_of
 from helpers.classroom.exercises import exercise
 from helpers.classroom.readers import load_with_pillow
 from helpers.classroom.trials import made_up_images
@@ -45,7 +46,7 @@ def load_named(function: Callable[[str, tuple[int, int]], np.ndarray]) -> str | 
             if Path(half).name not in str(error):
                 return f"A file is cut off, and the error does not name it: {error}."
         except Exception as error:
-            return f"A file is cut off, and it raises a {type(error).__name__}, no OSError."
+            return f"A file is cut off, and it raises {kind_of(error)}, no OSError."
         else:
             return "A file is cut off, and it raises no error. So the training would go on."
     return None

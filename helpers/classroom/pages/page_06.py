@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from helpers.arguments import kind_of
 from helpers.classroom.exercises import exercise
 from helpers.generators.order import epoch_order
 
@@ -93,7 +94,7 @@ def _words(three: tuple[int, ...]) -> str:
 
 
 def _kind(thing: Any) -> str:
-    return "the module `np.random`" if thing is np.random else f"a `{type(thing).__name__}`"
+    return "the module `np.random`" if thing is np.random else kind_of(thing)
 
 
 @exercise("06.1")

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from helpers.arguments import kind_of
 from helpers.classroom.exercises import exercise
 from helpers.images.reading import ImageError, read_image
 
@@ -55,7 +56,7 @@ def twelve_bits(read_12_bits: Callable) -> str | None:
 
 def _what_is_wrong_with(came: object, meant: np.ndarray) -> str | None:
     if not isinstance(came, np.ndarray):
-        return f"It returned a {type(came).__name__}, not an array."
+        return f"It returned {kind_of(came)}, not an array."
     if came.shape != meant.shape:
         return f"An image of shape {meant.shape} came out with shape {came.shape}."
     if came.dtype != np.uint8:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+from helpers.arguments import kind_of
 from helpers.classroom.exercises import exercise
 from helpers.profiling.footprint import MemoryUse
 
@@ -48,7 +49,7 @@ def how_much_it_takes(megabytes: float) -> str | None:
 def keep_every_batch(memory: MemoryUse) -> str | None:
     """Ask for the memory of a block in which 30 batches of 32 images of 100×100 are kept."""
     if not isinstance(memory, MemoryUse):
-        return f"Asked for is the `MemoryUse` itself, not {type(memory).__name__}."
+        return f"Asked for is the `MemoryUse` itself, not {kind_of(memory)}."
     table = memory.table()
     if table.empty:
         return "It has measured nothing: what is to be measured belongs into a `with` block."

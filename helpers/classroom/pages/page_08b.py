@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from helpers.arguments import kind_of
 from helpers.classroom.exercises import exercise
 from helpers.datasets.image_files import ImageFiles
 from helpers.datasets.packing import pack
@@ -31,7 +32,7 @@ def packed_for_a_small_network(small: ImageFiles) -> str | None:
     """Ask for the drawings of `test` in a pack, at 16×16."""
     names, asked_for = getattr(small, "filenames", None), load_sample()[1]
     if names is None:
-        return f"What `pack` returns is asked for, not {type(small).__name__}."
+        return f"What `pack` returns is asked for, not {kind_of(small)}."
     if not isinstance(names, PackedNames):
         return "These files are not in a pack."
     if not np.array_equal(small.labels, asked_for.labels):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.arguments import kind_of
 from helpers.classroom.exercises import exercise
 from helpers.generators.my_generator import MY_Generator
 from helpers.images.opencv import cv2
@@ -39,7 +40,7 @@ def an_executor(kind: type) -> str | None:
         executor = kind()
         future = executor.submit(max, 3, 5)
         if not isinstance(future, Future):
-            return f"`submit` returned a {type(future).__name__}; asked for is a Future."
+            return f"`submit` returned {kind_of(future)}; asked for is a Future."
         if not future.done():
             return "The Future that `submit` returns has no result yet."
         if future.result() != 5:

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from helpers.arguments import kind_of
 from helpers.classroom.exercises import exercise
 from helpers.datasets.image_files import ImageFiles
-from helpers.generators.my_generator import MY_Generator
 from helpers.images.opencv import cv2
 
 
 def broken_files(files: ImageFiles) -> dict[str, str]:
     """Return the files that cannot be read, each with the reason."""
+    # Not above: workers import this file for `by_opencv`, and would import TensorFlow with it.
+    from helpers.generators.my_generator import MY_Generator
+
     generator = MY_Generator(files.filenames, files.labels, 32, on_error="skip")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is skipped is returned
@@ -38,7 +41,7 @@ def finds_what_is_broken(written: Callable) -> str | None:
     if found is None:
         return "It returns None. Return what the generator has skipped."
     if not isinstance(found, Mapping):
-        return f"It returns a {type(found).__name__}; asked for is a dict: names and reasons."
+        return f"It returns {kind_of(found)}; asked for is a dict: names and reasons."
     missed, more = broken - set(found), set(found) - broken
     if missed:
         return f"Of three broken files it finds {3 - len(missed)}. Were all batches asked for?"
@@ -67,8 +70,7 @@ def gives_recalls(written: Callable) -> str | None:
     prediction = ["cat"] * 3 + ["dog"] + ["cat"] * 2 + ["horse"] * 2 + ["dog", "cat"]
     recalls = written(pd.DataFrame({"label": label, "prediction": prediction}))
     if not isinstance(recalls, Mapping | pd.Series):
-        kind = type(recalls).__name__
-        return f"It returns a {kind}; asked for is a number for each class, by its name."
+        return f"It returns {kind_of(recalls)}; asked for is a number for each class, by its name."
     recalls = dict(recalls)
     if set(recalls) != {"cat", "dog", "horse"}:
         return f"Expected are cat, dog and horse; yours has {sorted(map(str, recalls))}."
@@ -109,7 +111,7 @@ def changes_images(written: Callable) -> str | None:
 
 def _what_it_is(changed: Any, image: np.ndarray) -> str | None:
     if not isinstance(changed, np.ndarray):
-        return f"It returns a {type(changed).__name__}; asked for is an array."
+        return f"It returns {kind_of(changed)}; asked for is an array."
     if changed.shape != image.shape:
         shapes = f"{image.shape} and is {changed.shape}"
         return f"The shape was {shapes}. A size is (width, height) in OpenCV."
@@ -159,7 +161,7 @@ def _seconds(function: Callable, image: np.ndarray) -> float:
 def lists_the_same_files(from_table: ImageFiles, files: ImageFiles) -> str | None:
     """Compare what a table lists with what the folder does."""
     if not isinstance(from_table, tuple) or not hasattr(from_table, "filenames"):
-        return f"That is a {type(from_table).__name__}; load_table returns the files."
+        return f"That is {kind_of(from_table)}; load_table returns the files."
     if len(from_table.filenames) != len(files.filenames):
         return f"{len(from_table.filenames)} files are listed, of {len(files.filenames)}."
     theirs, ours = (
