@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -164,6 +165,12 @@ def test_every_figure_has_a_text_that_says_what_it_shows(path):
             if "image/png" in output.get("data", {}):
                 text = output.metadata.get("image/png", {}).get("alt", "")
                 assert len(text.split()) >= 5, (cell.source, text)
+
+
+@EVERY_NOTEBOOK
+def test_a_page_of_nbconverts_has_the_texts_of_all_figures(path):
+    page, _ = HTMLExporter(template_name="classic").from_filename(str(path))
+    assert "No description has been provided" not in page
 
 
 @EVERY_ENGLISH_NOTEBOOK

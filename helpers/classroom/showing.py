@@ -16,7 +16,7 @@ def show(figure: Figure, alt_text: str) -> None:
     figure : matplotlib.figure.Figure
     alt_text : str
         What the figure shows, in a sentence or two, for screen readers. It is kept in the
-        output's metadata, from where ``jupyter nbconvert`` takes it.
+        output's metadata, from where ``jupyter nbconvert --template classic`` takes it.
     """
     figure.set_facecolor("white")  # black letters on a dark theme's ground cannot be read
     display(figure, metadata={"image/png": {"alt": alt_text}})

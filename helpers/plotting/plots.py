@@ -30,7 +30,7 @@ class DescribedFigure(Figure):
     ----------
     alt_text : str
         What the figure shows. A notebook keeps it in its output's metadata, from where
-        ``jupyter nbconvert`` takes it as the picture's ``alt``.
+        ``jupyter nbconvert --template classic`` takes it as the image's ``alt``.
     """
 
     alt_text = ""
