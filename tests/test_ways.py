@@ -42,6 +42,16 @@ def test_there_are_two_ways_beside_the_whole_and_their_sections_exist():
         assert set(sections) <= headings, (path.name, set(sections) - headings)
 
 
+def test_a_section_begins_with_its_heading_where_the_one_before_is_left_out():
+    """Or the last words about cells that nobody has seen come before it, on its slide, too."""
+    for _, path, sections in ROWS:
+        before = ""
+        for heading, cell in by_section(nbformat.read(path, 4)):
+            if heading in sections and before not in (heading, *sections):
+                assert cell.source.startswith(f"## {heading}"), (path.name, cell.source)
+            before = heading
+
+
 DIFFERENT = {(path, tuple(sections)): name for name, path, sections in ROWS}  # each is run once
 
 
