@@ -105,6 +105,10 @@ def test_a_notebook_begins_with_what_it_is_for(path):
     assert [name for name, _ in rows] == [*headings[: -len(ENDING)], "Exercises"]
     minutes = sum(int(number) for _, number in rows)
     assert re.search(rf"{path.name}\).*\| {minutes} min \|$", GUIDE, re.MULTILINE), minutes
+    (seconds,) = re.findall(r"It runs\sin\sabout\s(\d+) s\.", first)
+    if re.match(r"\d\d_", path.stem):
+        row = rf"{path.name}\).*\| {seconds} s \| {minutes} min \|$"
+        assert re.search(row, README, re.MULTILINE), (seconds, minutes)
 
 
 @EVERY_ENGLISH_NOTEBOOK
