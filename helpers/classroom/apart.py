@@ -4,26 +4,20 @@ import contextlib
 import multiprocessing
 import os
 import pickle
-import queue
-import re
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import cloudpickle
 import psutil
 
 LINUX = sys.platform.startswith("linux")  # forks of a program with TensorFlow, and their signals
-_SECONDS_TO_START = 60.0  # TensorFlow has to load
 _PREPARE = "from helpers.quiet import quiet_tensorflow; quiet_tensorflow()"
-_NEWS = re.compile(r"- |(\w+\.)*\w+Error: ")
 
 
 def on_a_leash(function: Callable, *arguments: Any, seconds: float = 60) -> Any:
@@ -76,11 +70,11 @@ def on_a_leash(function: Callable, *arguments: Any, seconds: float = 60) -> Any:
             process.wait(timeout=seconds)
         finally:  # Ctrl-C, too
             end(process)
-        print(_text_of(said), end="")
+        print(text_of(said), end="")
         answer.seek(0)
         pickled = answer.read()
         if not pickled:
-            last = _text_of(errors).splitlines()[-3:]
+            last = text_of(errors).splitlines()[-3:]
             raise RuntimeError(
                 f"the process ended without an answer (exit status {process.returncode}); "
                 f"the last lines of its messages: {last}"
@@ -129,81 +123,6 @@ def sendable(returned: Any, raised: BaseException | None) -> bytes:
     return pickled
 
 
-def run_script(script: str, patience: float = 4, interrupt_at: str | None = None) -> str:
-    """Run a script and show its news: lines that begin with ``- ``, and errors.
-
-    Parameters
-    ----------
-    script : str
-    patience : float, default 4
-        Seconds without anything new after which it is ended, with all that it started. (The
-        first news may take a minute: TensorFlow has to load.)
-    interrupt_at : str, optional
-        It gets a Ctrl-C after a line that contains this.
-
-    Returns
-    -------
-    str
-        All that it wrote, and a last line that says how it ended; empty, with a line that says
-        so, on another system than Linux.
-    """
-    if not LINUX:
-        print("Skipped: this script needs signals and workers as they are on Linux.")
-        return ""
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-c", script],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=_environment(),
-        start_new_session=True,
-    )
-    wrote = list[str]()
-    try:
-        ending = _follow(process, wrote, patience, interrupt_at)
-    finally:  # Ctrl-C, too
-        end(process)
-    print(ending)
-    return "".join([*wrote, ending])
-
-
-def _follow(
-    process: subprocess.Popen, wrote: list[str], patience: float, interrupt_at: str | None
-) -> str:
-    """Add to `wrote` what a process writes, and print what is new; return how it ended."""
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
-    limit, known = _SECONDS_TO_START, set[str]()
-    deadline = time.monotonic() + limit
-    try:
-        while (left := deadline - time.monotonic()) > 0:
-            line = lines.get(timeout=left)
-            if line is None:
-                process.wait(timeout=patience)
-                return "(ended by itself)"
-            wrote.append(line)
-            if line not in known and _NEWS.match(line):
-                known.add(line)
-                print(line, end="")
-                limit = patience
-                deadline = time.monotonic() + limit
-            if interrupt_at and line.startswith("- ") and interrupt_at in line:
-                time.sleep(0.3)  # until the step runs that comes after this line
-                os.killpg(process.pid, signal.SIGINT)
-    except (queue.Empty, subprocess.TimeoutExpired):
-        pass
-    return f"(no end: still waiting after {limit:g} s)"
-
-
-def _read(pipe: TextIO, lines: queue.SimpleQueue) -> None:
-    for line in pipe:
-        lines.put(line)
-    pipe.close()
-    lines.put(None)
-
-
 def end(process: subprocess.Popen) -> None:
     """End a process that leads a session of its own, with all that it started."""
     others = []
@@ -226,6 +145,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _text_of(file: Any) -> str:
+def text_of(file: Any) -> str:
+    """Return all that is in an open file of bytes, as text."""
     file.seek(0)
     return file.read().decode(errors="replace")

@@ -137,7 +137,7 @@ class _Run:
 
     def ending(self) -> Ending:
         with self._errors as file:
-            return self._ending or Ending(None, None, telling_line(apart._text_of(file)))
+            return self._ending or Ending(None, None, telling_line(apart.text_of(file)))
 
 
 def _tell(function: Callable, channel: Any, errors: int) -> None:
