@@ -185,6 +185,18 @@ def test_one_word_for_one_thing(path):
 
 
 @EVERY_ENGLISH_NOTEBOOK
+@pytest.mark.parametrize(
+    "word", ["GIL", "pickle", "shared memory", "hand-over", "lanes?", "PSS", "queue"]
+)
+def test_a_word_of_the_trade_leads_to_the_glossary_where_it_comes_first(path, word):
+    prose = re.sub(r"^#.*$|```.*?```|`[^`]*`", "", text_of(path), flags=re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"\]\((?!README\.md#glossary)[^)]*\)", "]", prose)  # no names of files
+    if first := re.search(rf"\b{word}\b", prose):
+        linked = re.match(r"[\w ,-]*\]\(README\.md#glossary\)", prose[first.start() :])
+        assert linked, prose[first.start() - 40 : first.end() + 40]
+
+
+@EVERY_ENGLISH_NOTEBOOK
 def test_measurements_in_the_text_are_those_of_the_outputs(path):
     """A sentence with a time or a rate is printed by a cell, or comes from one as it stands."""
     shown = "\n".join(map(printed, outputs_of(path)))
