@@ -276,7 +276,7 @@ def test_a_complete_pack_is_not_made_again(files, tmp_path, monkeypatch, options
 def test_what_is_written_wrongly_is_never_called_complete(files, tmp_path, monkeypatch, options):
     right, numbers = appending.checksum, itertools.count()
     monkeypatch.setattr(appending, "checksum", lambda *args: right(*args) ^ (next(numbers) == 33))
-    with pytest.raises(PackError, match=r"(pixels|files).npy.*picture 33 \(made from 33.jpg\)"):
+    with pytest.raises(PackError, match=r"(pixels|files).npy.*image 33 \(made from 33.jpg\)"):
         pack(files, tmp_path / "x.pack", **options)
     assert not (tmp_path / "x.pack" / "pack.json").exists()
 

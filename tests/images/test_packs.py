@@ -154,7 +154,7 @@ def test_the_index_is_not_read_for_names_as_they_are(packed, file):
     (packed / "index.npy").unlink()
     assert len(load_batch(BatchRequest(names, Recipe((20, 20)))).images) == 70
     os.truncate(packed / file, 1000)
-    with pytest.raises(ImageError, match=r"x.pack#69: .*picture 69; delete the folder"):
+    with pytest.raises(ImageError, match=r"x.pack#69: .*image 69; delete the folder"):
         load_batch(BatchRequest(names[-1:], Recipe((20, 20))))
 
 
