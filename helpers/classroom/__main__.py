@@ -47,7 +47,7 @@ def _copy(folder: Path, with_solutions: bool) -> int:
 
 def _check(folder: Path) -> int:
     table = copies.check(folder)
-    print(table.to_string(index=False, max_colwidth=70))
+    print(table.to_string(index=False))
     right = int((table["state"] == "right").sum())
     asked = int((table["state"] != "failed").sum())
     print(f"\n{right} of {asked} right.")

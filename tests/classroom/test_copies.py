@@ -157,10 +157,15 @@ def test_the_command_copies_and_says_what_it_kept(notebooks, tmp_path, capsys):
 
 
 def test_the_command_prints_a_table_and_fails_if_something_is_not_right(tmp_path, capsys):
-    cells = [code('print("Exercise 02.1: right.")'), code('print("Exercise 02.2: not yet. No.")')]
+    why = "It leaves out the last. " * 8 + "See?"
+    cells = [
+        code('print("Exercise 02.1: right.")'),
+        code(f'print("Exercise 02.2: not yet. {why}")'),
+    ]
     nbformat.write(new_notebook(cells=cells), tmp_path / "02_a.ipynb")
     assert main(["--check", str(tmp_path)]) == 1
-    assert "1 of 2 right." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "1 of 2 right." in printed and why in printed  # nothing is cut off
     nbformat.write(new_notebook(cells=cells[:1]), tmp_path / "02_a.ipynb")
     assert main(["--check", str(tmp_path)]) == 0
 
