@@ -52,7 +52,8 @@ def test_a_section_begins_with_its_heading_where_the_one_before_is_left_out():
             before = heading
 
 
-DIFFERENT = {(path, tuple(sections)): name for name, path, sections in ROWS}  # each is run once
+# Two ways may have the same row, which is run once.
+DIFFERENT = {(path, tuple(sections)): name for name, path, sections in ROWS}
 
 
 @pytest.mark.slow

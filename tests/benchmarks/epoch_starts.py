@@ -3,8 +3,8 @@
     python tests/benchmarks/epoch_starts.py
 
 `Zeros` returns the same array again and again, so nothing is ever waited for, and still some
-epochs begin late, by up to as long as the epoch before took. It is TensorFlow's tf.data: Keras
-leaves its autotuning on for a sequence with ``workers=1``, which is what `MY_Generator` shows it.
+epochs begin late, by seconds. It is TensorFlow's tf.data: Keras leaves its autotuning on for a
+sequence with ``workers=1``, which is what `MY_Generator` shows it.
 """
 
 import time
